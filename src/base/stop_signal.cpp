@@ -1,0 +1,53 @@
+#include "base/stop_signal.hpp"
+
+#include <cerrno>
+#include <csignal>
+
+#include <poll.h>
+#include <sys/signalfd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/clock.hpp"
+
+namespace pgcascade {
+
+StopSignal::StopSignal() {
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    if (const int error = pthread_sigmask(SIG_BLOCK, &stops, nullptr); error != 0)
+        throw SystemError("can't block SIGINT and SIGTERM", error);
+    fd_ = FileDescriptor{::signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK)};
+    if (!fd_) throw SystemError("can't make a signalfd", errno);
+}
+
+bool StopSignal::requested() const {
+    pollfd poll_fd{fd(), POLLIN, 0};
+    return ::poll(&poll_fd, 1, 0) == 1;
+}
+
+void StopSignal::check() const {
+    if (requested()) throw Stopped();
+}
+
+short wait_for(int fd, short events, int timeout_ms, int stop_fd) {
+    using std::chrono::milliseconds;
+    const SteadyTime deadline = steady_now() + milliseconds{timeout_ms};
+    for (;;) {
+        int left = timeout_ms;
+        if (timeout_ms >= 0) {
+            const auto rest = std::chrono::ceil<milliseconds>(deadline - steady_now()).count();
+            left = static_cast<int>(rest > 0 ? rest : 0);
+        }
+        pollfd poll_fds[2] = {{fd, events, 0}, {stop_fd, POLLIN, 0}};  // poll(2) ignores negative descriptors
+        const int ready = ::poll(poll_fds, 2, left);
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready < 0) throw SystemError("poll failed", errno);
+        if (poll_fds[1].revents != 0) throw Stopped();
+        return poll_fds[0].revents;
+    }
+}
+
+}  // namespace pgcascade

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <pgcascade/lsn.hpp>
+
+// The commands of a replication connection, as values: to_string() writes what a server of 15 to 18 takes,
+// parse_command() reads what any client sends (old bare options and new parenthesised ones). Each is the
+// other's inverse. Source: PostgreSQL, replication/repl_gram.y and repl_scanner.l; manual, "Streaming
+// Replication Protocol".
+
+namespace pgcascade::protocol {
+
+struct CommandOption {
+    std::string name;
+    std::optional<std::string> value;  // none: a bare flag
+    bool operator==(const CommandOption&) const = default;
+};
+
+struct IdentifySystem {
+    bool operator==(const IdentifySystem&) const = default;
+};
+
+struct Show {
+    std::string setting;
+    bool operator==(const Show&) const = default;
+};
+
+struct TimelineHistory {
+    TimelineId timeline;
+    bool operator==(const TimelineHistory&) const = default;
+};
+
+struct ReadReplicationSlot {
+    std::string slot;
+    bool operator==(const ReadReplicationSlot&) const = default;
+};
+
+struct CreateReplicationSlot {
+    std::string slot;
+    bool temporary = false;
+    std::string plugin;                  // empty: a physical slot
+    std::vector<CommandOption> options;  // RESERVE_WAL, SNAPSHOT 'nothing', TWO_PHASE, FAILOVER
+    bool operator==(const CreateReplicationSlot&) const = default;
+};
+
+struct DropReplicationSlot {
+    std::string slot;
+    bool wait = false;
+    bool operator==(const DropReplicationSlot&) const = default;
+};
+
+struct AlterReplicationSlot {
+    std::string slot;
+    std::vector<CommandOption> options;
+    bool operator==(const AlterReplicationSlot&) const = default;
+};
+
+struct StartPhysicalReplication {
+    std::optional<std::string> slot;
+    Lsn start;
+    std::optional<TimelineId> timeline;
+    bool operator==(const StartPhysicalReplication&) const = default;
+};
+
+struct StartLogicalReplication {
+    std::string slot;
+    Lsn start;
+    std::vector<CommandOption> options;  // the plugin's: proto_version '1', publication_names '"p"', …
+    bool operator==(const StartLogicalReplication&) const = default;
+};
+
+struct BaseBackup {
+    std::vector<CommandOption> options;
+    bool operator==(const BaseBackup&) const = default;
+};
+
+struct UploadManifest {
+    bool operator==(const UploadManifest&) const = default;
+};
+
+// Anything else is SQL, which a logical replication connection may run (walsender.c:
+// exec_replication_command).
+struct Sql {
+    std::string text;
+    bool operator==(const Sql&) const = default;
+};
+
+using ReplicationCommand =
+    std::variant<IdentifySystem, Show, TimelineHistory, ReadReplicationSlot, CreateReplicationSlot,
+                 DropReplicationSlot, AlterReplicationSlot, StartPhysicalReplication, StartLogicalReplication,
+                 BaseBackup, UploadManifest, Sql>;
+
+// Throws ProtocolError with PostgreSQL's wording ("syntax error at or near …") where a replication keyword
+// starts the text and the rest does not follow the grammar. Identifiers are folded as the server folds them.
+ReplicationCommand parse_command(std::string_view text);
+
+std::string to_string(const ReplicationCommand& command);
+
+std::string quote_identifier(std::string_view name);  // always quoted: "a""b"
+std::string quote_literal(std::string_view text);     // 'it''s'
+
+}  // namespace pgcascade::protocol
