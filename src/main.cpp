@@ -1,3 +1,5 @@
-int main() {
-    return 0;
+#include "cli/program.hpp"
+
+int main(int argc, char** argv) {
+    return pgcascade::cli::run_program(argc, argv);
 }

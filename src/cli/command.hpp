@@ -1,0 +1,21 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "base/stop_signal.hpp"
+
+// A subcommand is one file with one function that adds it to the program: it declares the options and, in its
+// callback, calls the library and prints. No logic of its own.
+
+namespace pgcascade::cli {
+
+enum ExitStatus { kDone = 0, kFailed = 1, kUsage = 2, kDifferences = 3 };
+
+struct Invocation {
+    const StopSignal& stop;
+    int exit_status = kDone;  // a callback sets it; an exception makes it kFailed
+};
+
+// add_*_command functions, one a file, in the order in which --help lists them.
+
+}  // namespace pgcascade::cli

@@ -1,0 +1,56 @@
+#include "cli/program.hpp"
+
+#include <csignal>
+
+#include <pgcascade/error.hpp>
+
+#include "base/diagnostics.hpp"
+#include "cli/command.hpp"
+
+namespace pgcascade::cli {
+
+namespace {
+
+void add_commands([[maybe_unused]] CLI::App& app, [[maybe_unused]] Invocation& invocation) {}
+
+int run_parsed(CLI::App& app, Invocation& invocation, int argc, char** argv) {
+    try {
+        app.parse(argc, argv);
+        return invocation.exit_status;
+    } catch (const CLI::ParseError& problem) {
+        return app.exit(problem) == 0 ? kDone : kUsage;
+    } catch (const Stopped&) {
+        diagnostics::info("stopped");
+        return kFailed;
+    } catch (const std::exception& problem) {
+        diagnostics::error(problem);
+        return kFailed;
+    }
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+    // A reader that goes away is an error of write(2), reported as such, not a silent end.
+    ::signal(SIGPIPE, SIG_IGN);
+    const StopSignal stop;
+    Invocation invocation{stop};
+
+    CLI::App app{"Cascading replication for PostgreSQL", "pgcascade"};
+    app.set_version_flag("--version", std::string{"pgcascade "} + PGCASCADE_VERSION);
+    app.require_subcommand(1);
+    bool quiet = false;
+    bool verbose = false;
+    app.add_flag("-q,--quiet", quiet, "Print warnings and errors only");
+    app.add_flag("-v,--verbose", verbose, "Print what is done in detail")->excludes("--quiet");
+    app.parse_complete_callback([&] {
+        diagnostics::start(quiet     ? diagnostics::Verbosity::kQuiet
+                           : verbose ? diagnostics::Verbosity::kVerbose
+                                     : diagnostics::Verbosity::kNormal);
+    });
+    app.fallthrough();
+    add_commands(app, invocation);
+    return run_parsed(app, invocation, argc, argv);
+}
+
+}  // namespace pgcascade::cli

@@ -1,0 +1,271 @@
+#include "postgres/connection.hpp"
+
+#include <charconv>
+#include <vector>
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include "base/clock.hpp"
+#include "base/diagnostics.hpp"
+#include "base/stop_signal.hpp"
+
+namespace pgcascade::postgres {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+std::string trimmed(const char* text) {
+    std::string line = text != nullptr ? text : "";
+    while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
+    return line;
+}
+
+std::string field(const PGresult* result, int code) {
+    const char* text = PQresultErrorField(result, code);
+    return text != nullptr ? text : "";
+}
+
+// libpq 15 keeps no SQLSTATE of a failed login; the text of the server's message is all there is.
+struct LoginFailure {
+    const char* text;
+    const char* sqlstate;
+    const char* hint;
+};
+
+constexpr LoginFailure kLoginFailures[] = {
+    {"password authentication failed", "28P01",
+     "check the password: in the connection string, PGPASSWORD, or the password file (~/.pgpass, mode 0600)"},
+    {"no password supplied", "28P01",
+     "give the password in PGPASSWORD or in the password file (~/.pgpass, mode 0600)"},
+    {"no pg_hba.conf entry", "28000",
+     "add a line for this host, user and database (\"replication\" for physical replication) to pg_hba.conf "
+     "on the server, then: SELECT pg_reload_conf()"},
+    {"pg_hba.conf rejects", "28000",
+     "a line of pg_hba.conf on the server rejects this host, user and database: change it, then: SELECT "
+     "pg_reload_conf()"},
+    {"Peer authentication failed", "28000",
+     "the operating system account must match the role: connect with host=127.0.0.1 and a password, or "
+     "change pg_hba.conf"},
+    {"must be superuser or replication role", "42501", "give the role the right: ALTER ROLE … REPLICATION"},
+    {"permission denied to start WAL sender", "42501", "give the role the right: ALTER ROLE … REPLICATION"},
+    {"number of requested standby connections exceeds", "53300",
+     "raise max_wal_senders on the server (needs a restart)"},
+    {"does not exist", "3D000", "check the name of the role and of the database"},
+    {"is not permitted to log in", "28000", "ALTER ROLE … LOGIN"},
+};
+
+const LoginFailure* find_login_failure(std::string_view message) {
+    if (message.find("FATAL:") == std::string_view::npos &&
+        message.find("no password supplied") == std::string_view::npos)
+        return nullptr;
+    for (const LoginFailure& failure : kLoginFailures)
+        if (message.find(failure.text) != std::string_view::npos) return &failure;
+    return nullptr;
+}
+
+std::string address(const Conninfo& conninfo) {
+    const std::string host = conninfo.get("host").value_or(conninfo.get("hostaddr").value_or(""));
+    const std::string port = conninfo.get("port").value_or("");
+    if (host.empty() && port.empty()) return "the server";
+    return (host.empty() ? "localhost" : host) + (port.empty() ? "" : ":" + port);
+}
+
+void report_notice(void* name, const PGresult* result) {
+    diagnostics::detail(*static_cast<const std::string*>(name) + ": " +
+                        trimmed(PQresultErrorMessage(result)));
+}
+
+}  // namespace
+
+std::string_view Result::at(int row, int column) const {
+    return {PQgetvalue(result_.get(), row, column),
+            static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+std::optional<std::string> Result::text(int row, int column) const {
+    if (is_null(row, column)) return std::nullopt;
+    return std::string{at(row, column)};
+}
+
+std::int64_t Result::integer(int row, int column) const {
+    if (is_null(row, column)) return 0;
+    const std::string_view digits = at(row, column);
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (error != std::errc{} || end != digits.data() + digits.size())
+        throw ProtocolError(fmt::format("the server answered \"{}\" where a number was expected", digits));
+    return number;
+}
+
+std::optional<Lsn> Result::lsn(int row, int column) const {
+    if (is_null(row, column)) return std::nullopt;
+    const auto position = Lsn::parse(at(row, column));
+    if (!position)
+        throw ProtocolError(
+            fmt::format("the server answered \"{}\" where an LSN was expected", at(row, column)));
+    return position;
+}
+
+Connection::Connection(const Conninfo& conninfo, ConnectOptions options)
+    : options_(std::move(options)),
+      name_(options_.name.empty() ? address(conninfo) : options_.name),
+      connection_(nullptr, PQfinish) {
+    log_in(conninfo);
+}
+
+static Conninfo complete(const Conninfo& conninfo, Replication replication) {
+    Conninfo whole = conninfo.with_default("application_name", "pgcascade").with("client_encoding", "UTF8");
+    if (replication == Replication::kDatabase) return whole.with("replication", "database");
+    if (replication == Replication::kPhysical)
+        return whole.with("replication", "true").with("dbname", "replication");
+    return whole;
+}
+
+static std::unique_ptr<PGconn, decltype(&PQfinish)> start_connecting(const Conninfo& conninfo) {
+    std::vector<const char*> keywords;
+    std::vector<const char*> values;
+    for (const auto& [keyword, value] : conninfo.pairs()) {
+        keywords.push_back(keyword.c_str());
+        values.push_back(value.c_str());
+    }
+    keywords.push_back(nullptr);
+    values.push_back(nullptr);
+    return {PQconnectStartParams(keywords.data(), values.data(), 0), PQfinish};
+}
+
+void Connection::log_in(const Conninfo& conninfo) {
+    const Conninfo whole = complete(conninfo, options_.replication);
+    connection_ = start_connecting(whole);
+    if (!connection_) throw std::bad_alloc{};
+    const SteadyTime deadline = steady_now() + options_.timeout;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (PQstatus(connection_.get()) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
+           status != PGRES_POLLING_FAILED) {
+        const short wanted = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        int left = -1;
+        if (options_.timeout.count() > 0)
+            left = static_cast<int>(
+                std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(deadline - steady_now()).count()));
+        if (wait_for(PQsocket(connection_.get()), wanted, left, options_.stop_fd) == 0)
+            throw ConnectionError(fmt::format("{}: no answer within {} ms", name_, options_.timeout.count()),
+                                  "check host and port, and that no firewall stands between");
+        status = PQconnectPoll(connection_.get());
+    }
+    if (PQstatus(connection_.get()) != CONNECTION_OK) throw_error(nullptr, "can't connect");
+    PQsetnonblocking(connection_.get(), 1);
+    PQsetNoticeReceiver(connection_.get(), report_notice, &name_);
+}
+
+void Connection::throw_error(const PGresult* result, const std::string& while_doing) const {
+    const std::string primary = result != nullptr ? field(result, PG_DIAG_MESSAGE_PRIMARY) : "";
+    if (!primary.empty()) {
+        std::string what = fmt::format("{}: {}: {}", name_, while_doing, primary);
+        if (const std::string detail = field(result, PG_DIAG_MESSAGE_DETAIL); !detail.empty())
+            what += " (" + detail + ")";
+        throw ServerError(what, field(result, PG_DIAG_SQLSTATE), field(result, PG_DIAG_MESSAGE_HINT));
+    }
+    const std::string reason = trimmed(PQerrorMessage(connection_.get()));
+    const std::string what =
+        fmt::format("{}: {}: {}", name_, while_doing, reason.empty() ? "connection lost" : reason);
+    if (const LoginFailure* failure = find_login_failure(reason))
+        throw LoginError(what, failure->sqlstate, failure->hint);
+    throw ConnectionError(
+        what,
+        reason.find("refused") != std::string::npos || reason.find("No such file") != std::string::npos
+            ? "is the server running there, and does it listen on that address (listen_addresses, port)?"
+            : "");
+}
+
+void Connection::flush(const std::string& while_doing) {
+    for (;;) {
+        const int left = PQflush(connection_.get());
+        if (left == 0) return;
+        if (left < 0) throw_error(nullptr, while_doing);
+        const int timeout = options_.timeout.count() > 0 ? static_cast<int>(options_.timeout.count()) : -1;
+        const short events = wait_for(socket(), POLLIN | POLLOUT, timeout, options_.stop_fd);
+        if (events == 0)
+            throw ConnectionError(fmt::format("{}: {}: the server takes nothing", name_, while_doing));
+        if ((events & POLLIN) != 0 && PQconsumeInput(connection_.get()) == 0)
+            throw_error(nullptr, while_doing);
+    }
+}
+
+Result Connection::next_result(const std::string& while_doing) {
+    flush(while_doing);
+    const int timeout = options_.timeout.count() > 0 ? static_cast<int>(options_.timeout.count()) : -1;
+    while (PQisBusy(connection_.get()) != 0) {
+        if (wait_for(socket(), POLLIN, timeout, options_.stop_fd) == 0)
+            throw ConnectionError(fmt::format("{}: {}: no answer within {} ms", name_, while_doing, timeout));
+        if (PQconsumeInput(connection_.get()) == 0) throw_error(nullptr, while_doing);
+    }
+    return Result{PQgetResult(connection_.get())};
+}
+
+static bool failed(const PGresult* result) {
+    const ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+}
+
+static std::string headline(const std::string& sql) {
+    const auto line = sql.substr(0, sql.find('\n'));
+    return line.size() <= 80 ? line : line.substr(0, 77) + "…";
+}
+
+// Statements that carry a password must never be quoted in a message.
+static std::string described(const std::string& sql) {
+    return sql.find("PASSWORD") == std::string::npos ? headline(sql) : "setting a password";
+}
+
+Result Connection::last_result(const std::string& sql) {
+    const std::string doing = described(sql);
+    std::optional<Result> last;
+    for (;;) {
+        Result result = next_result(doing);
+        if (result.native() == nullptr) break;
+        const ExecStatusType status = PQresultStatus(result.native());
+        if (failed(result.native())) {
+            // The rest of the answer is taken first, so that the connection stays usable for the caller.
+            if (PQstatus(native()) == CONNECTION_OK)
+                while (next_result(doing).native() != nullptr) {
+                }
+            throw_error(result.native(), doing);
+        }
+        last.emplace(std::move(result));
+        if (status == PGRES_COPY_BOTH || status == PGRES_COPY_OUT || status == PGRES_COPY_IN) break;
+    }
+    if (!last) throw_error(nullptr, doing);
+    return std::move(*last);
+}
+
+Result Connection::query(const std::string& sql, std::initializer_list<std::string_view> parameters) {
+    const std::vector<std::string> texts{parameters.begin(), parameters.end()};
+    std::vector<const char*> values;
+    for (const std::string& text : texts) values.push_back(text.c_str());
+    if (PQsendQueryParams(connection_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                          values.data(), nullptr, nullptr, 0) == 0)
+        throw_error(nullptr, described(sql));
+    return last_result(sql);
+}
+
+Result Connection::command(const std::string& sql) {
+    if (PQsendQuery(connection_.get(), sql.c_str()) == 0) throw_error(nullptr, described(sql));
+    return last_result(sql);
+}
+
+Result Connection::command(const std::string& sql, milliseconds interval,
+                           const std::function<void()>& while_waiting) {
+    if (PQsendQuery(connection_.get(), sql.c_str()) == 0) throw_error(nullptr, described(sql));
+    flush(described(sql));
+    while (PQisBusy(connection_.get()) != 0) {
+        if (wait_for(socket(), POLLIN, static_cast<int>(interval.count()), options_.stop_fd) == 0) {
+            while_waiting();
+            continue;
+        }
+        if (PQconsumeInput(connection_.get()) == 0) throw_error(nullptr, described(sql));
+    }
+    return last_result(sql);
+}
+
+}  // namespace pgcascade::postgres

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <libpq-fe.h>
+
+#include <pgcascade/error.hpp>
+#include <pgcascade/lsn.hpp>
+
+#include "postgres/conninfo.hpp"
+
+// A connection to a real server over libpq. Every wait ends at the time-out, or with Stopped when the stop
+// descriptor gets readable; no call can hang. One thread at a time.
+
+namespace pgcascade::postgres {
+
+// What a query gave. Cells are text.
+class Result {
+  public:
+    explicit Result(PGresult* result) : result_(result, PQclear) {}
+
+    int rows() const { return PQntuples(result_.get()); }
+    int columns() const { return PQnfields(result_.get()); }
+    bool is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
+
+    // Empty for null.
+    std::string_view at(int row, int column) const;
+    std::optional<std::string> text(int row, int column) const;
+    bool boolean(int row, int column) const { return at(row, column) == "t"; }
+    std::int64_t integer(int row, int column) const;    // 0 for null; throws ProtocolError for no number
+    std::optional<Lsn> lsn(int row, int column) const;  // throws ProtocolError for no LSN
+
+    PGresult* native() const { return result_.get(); }
+
+  private:
+    std::unique_ptr<PGresult, decltype(&PQclear)> result_;
+};
+
+enum class Replication { kNone, kPhysical, kDatabase };
+
+struct ConnectOptions {
+    Replication replication = Replication::kNone;
+    std::string name;  // how messages call the server: a node's name; empty: host and port
+    std::chrono::milliseconds timeout{10'000};  // of the login, and of each query; 0: none
+    int stop_fd = -1;
+};
+
+class Connection {
+  public:
+    // Throws ConnectionError where nobody answers, LoginError where we are not let in, each with the hint
+    // that mends it.
+    explicit Connection(const Conninfo& conninfo, ConnectOptions options = {});
+    Connection(const Connection&) = delete;  // libpq holds a pointer into it, for notices
+    Connection& operator=(const Connection&) = delete;
+
+    // One statement, with parameters $1… as text (not on a replication connection, which takes only simple
+    // queries). Throws ServerError (with the server's message, detail, hint and SQLSTATE) or ConnectionError.
+    Result query(const std::string& sql, std::initializer_list<std::string_view> parameters = {});
+
+    // As query(), by the simple protocol: replication commands, and SQL on a logical replication connection.
+    // Returns the last result.
+    Result command(const std::string& sql);
+
+    // command() that may wait for long: `while_waiting` is called every `interval` until the answer comes.
+    Result command(const std::string& sql, std::chrono::milliseconds interval,
+                   const std::function<void()>& while_waiting);
+
+    int server_version() const { return PQserverVersion(connection_.get()); }  // 150018 for 15.18
+    std::string parameter(const char* name) const;  // a ParameterStatus value; empty where there is none
+    const std::string& name() const { return name_; }
+    int stop_fd() const { return options_.stop_fd; }
+    void set_timeout(std::chrono::milliseconds timeout) { options_.timeout = timeout; }
+
+    PGconn* native() const { return connection_.get(); }
+    int socket() const { return PQsocket(connection_.get()); }
+
+    // An error of the last result or of the connection as the exception that fits.
+    [[noreturn]] void throw_error(const PGresult* result, const std::string& while_doing) const;
+
+    // Waits until the next result is whole; null when the statement is over. An error result is returned, not
+    // thrown.
+    Result next_result(const std::string& while_doing);
+
+  private:
+    void log_in(const Conninfo& conninfo);
+    void flush(const std::string& while_doing);
+    Result last_result(const std::string& sql);
+
+    ConnectOptions options_;
+    std::string name_;
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+};
+
+}  // namespace pgcascade::postgres

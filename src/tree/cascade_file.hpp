@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "postgres/conninfo.hpp"
+#include "postgres/local_server.hpp"
+
+// cascade.toml: which servers there are and who feeds whom. docs/cascade_file.md is its reference.
+
+namespace pgcascade::tree {
+
+struct Node {
+    std::string name;
+    std::optional<std::string> upstream;  // nothing: the primary
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 5432;
+    std::filesystem::path data_directory;  // absolute
+    bool create = false;                   // the primary may be made by initdb where it does not exist
+    std::string slot;                      // on the upstream; default: the name with '-' and '.' as '_'
+    postgres::Settings settings;           // those of [settings] overlaid by the node's own
+    std::map<std::string, std::filesystem::path> tablespaces;
+    int line = 0;  // in the file
+};
+
+struct Cascade {
+    std::string name;
+    std::filesystem::path file;
+    std::string user = "postgres";                // whom pgcascade connects as: a superuser
+    std::string replication_user = "replicator";  // whom standbys connect as
+    std::string dbname = "postgres";
+    std::optional<std::filesystem::path>
+        passfile;             // libpq's format, for both roles; nothing: libpq's own rules
+    std::vector<Node> nodes;  // every upstream before its downstreams
+
+    const Node& primary() const { return nodes.front(); }
+    const Node& node(const std::string& node_name) const;
+    std::vector<const Node*> downstreams(const std::string& node_name) const;
+
+    // How pgcascade itself connects to a node.
+    postgres::Conninfo conninfo(const Node& node) const;
+    // What goes into the node's primary_conninfo.
+    postgres::Conninfo upstream_conninfo(const Node& node) const;
+};
+
+// Relative paths are relative to the file. Throws ConfigError, as "file:line: what is wrong", for a syntax
+// error, an unknown key (with the nearest known one), an unknown upstream, a cycle, two primaries or none,
+// and a port or a directory used twice.
+Cascade read_cascade_file(const std::filesystem::path& file);
+
+}  // namespace pgcascade::tree
