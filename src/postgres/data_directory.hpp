@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 
 // What a data directory on this machine is, without a server.
 
@@ -14,22 +13,26 @@ struct DataDirectory {
         kEmpty,         // nothing in it (lost+found does not count)
         kPartialClone,  // a clone or initdb of ours that was cut off: may be cleared and made again
         kCluster,       // a whole cluster
-        kForeign,       // files that are no cluster: never touched
+        kForeign,       // something that is no whole cluster and not ours: never touched
     };
     State state = State::kMissing;
     int major_version = 0;                // of PG_VERSION; kCluster
     std::uint64_t system_identifier = 0;  // of global/pg_control; kCluster
-    bool is_standby = false;              // standby.signal is there
+    bool is_standby = false;              // standby.signal is there; kCluster
 };
 
-// Throws SystemError where it can't be read (permissions).
+// A symbolic link to a data directory counts as one. Throws SystemError where it can't be read
+// (permissions).
 DataDirectory inspect_data_directory(const std::filesystem::path& path);
 
-// The marker that makes a directory kPartialClone; removed, durably, as the last act of a clone.
+// The file that makes a directory kPartialClone, whatever else is in it: made, durably, before anything else,
+// and removed, durably, as the last act of a clone. A server does not start on a directory that holds it,
+// because global/pg_control is only put in place right before that.
 inline constexpr const char* kUnfinishedMarker = "pgcascade.unfinished";
 
-// Removes everything in a kPartialClone directory, but the directory itself. Throws ConfigError for any other
-// state.
+// Removes everything in a kPartialClone directory, but the directory itself; the marker goes last, so that a
+// clearing that was cut off can be done again. Follows no symbolic link: tablespaces elsewhere stay. Throws
+// ConfigError for any other state.
 void clear_partial(const std::filesystem::path& path);
 
 }  // namespace pgcascade::postgres

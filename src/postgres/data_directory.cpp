@@ -1,0 +1,122 @@
+#include "postgres/data_directory.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include <pgcascade/error.hpp>
+
+#include "base/file.hpp"
+
+namespace pgcascade::postgres {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kPermissionHint = "run pgcascade as the account that owns the directory, or as root";
+
+[[noreturn]] void throw_unreadable(const fs::path& path, int error_number) {
+    throw SystemError("can't read " + path.string(), error_number,
+                      error_number == EACCES || error_number == EPERM ? kPermissionHint : "");
+}
+
+// Symbolic links are followed.
+fs::file_type type_of(const fs::path& path) {
+    std::error_code error;
+    const fs::file_type type = fs::status(path, error).type();
+    if (type == fs::file_type::none) throw_unreadable(path, error.value());
+    return type;
+}
+
+bool is_there(const fs::path& path) {
+    return type_of(path) != fs::file_type::not_found;
+}
+
+// An ext4 file system's root has it, and it belongs to the file system.
+bool is_lost_and_found(const fs::path& entry) {
+    return entry.filename() == "lost+found";
+}
+
+bool holds_nothing(const fs::path& directory) {
+    std::error_code error;
+    fs::directory_iterator entries{directory, error};
+    if (error) throw_unreadable(directory, error.value());
+    for (const fs::directory_iterator end; entries != end; entries.increment(error)) {
+        if (error) throw_unreadable(directory, error.value());
+        if (!is_lost_and_found(entries->path())) return false;
+    }
+    return true;
+}
+
+std::optional<std::string> read_if_regular(const fs::path& path) {
+    if (type_of(path) != fs::file_type::regular) return std::nullopt;
+    try {
+        return read_file(path);
+    } catch (const SystemError& problem) {
+        throw_unreadable(path, problem.error_number());
+    }
+}
+
+// "15\n"; nothing where it is not one number.
+std::optional<int> parse_major_version(const std::string& text) {
+    int version = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, version);
+    if (error != std::errc{} || version <= 0) return std::nullopt;
+    if (rest != end && std::string_view{rest, end} != "\n") return std::nullopt;
+    return version;
+}
+
+// ControlFileData (catalog/pg_control.h): uint64 system_identifier, in the server's own byte order | …
+std::optional<std::uint64_t> parse_system_identifier(const std::string& control_file) {
+    std::uint64_t identifier = 0;
+    if (control_file.size() < sizeof identifier) return std::nullopt;
+    std::memcpy(&identifier, control_file.data(), sizeof identifier);
+    return identifier;
+}
+
+}  // namespace
+
+DataDirectory inspect_data_directory(const fs::path& path) {
+    using State = DataDirectory::State;
+    const fs::file_type type = type_of(path);
+    if (type == fs::file_type::not_found) return {.state = State::kMissing};
+    if (type != fs::file_type::directory) return {.state = State::kForeign};
+    if (is_there(path / kUnfinishedMarker)) return {.state = State::kPartialClone};
+    if (holds_nothing(path)) return {.state = State::kEmpty};
+
+    const auto version_file = read_if_regular(path / "PG_VERSION");
+    const auto version = version_file ? parse_major_version(*version_file) : std::nullopt;
+    if (!version) return {.state = State::kForeign};
+    const auto control_file = read_if_regular(path / "global" / "pg_control");
+    const auto identifier = control_file ? parse_system_identifier(*control_file) : std::nullopt;
+    if (!identifier) return {.state = State::kForeign};
+    return {.state = State::kCluster,
+            .major_version = *version,
+            .system_identifier = *identifier,
+            .is_standby = is_there(path / "standby.signal")};
+}
+
+void clear_partial(const fs::path& path) {
+    if (inspect_data_directory(path).state != DataDirectory::State::kPartialClone)
+        throw ConfigError(path.string() + " is not an unfinished clone of pgcascade: nothing is removed");
+    try {
+        for (const fs::directory_entry& entry : fs::directory_iterator{path})
+            if (entry.path().filename() != kUnfinishedMarker && !is_lost_and_found(entry.path()))
+                fs::remove_all(entry.path());
+        // Were the marker's removal to survive a crash that the others' did not, the rest would count as
+        // foreign.
+        fsync_directory(path);
+        fs::remove(path / kUnfinishedMarker);
+        fsync_directory(path);
+    } catch (const fs::filesystem_error& problem) {
+        throw SystemError("can't clear the unfinished clone in " + path.string() + ": " +
+                              problem.path1().string() + ": " + problem.code().message(),
+                          0, kPermissionHint);
+    }
+}
+
+}  // namespace pgcascade::postgres
