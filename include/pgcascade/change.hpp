@@ -44,6 +44,11 @@ struct Relation {
     ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
     std::vector<Column> columns;
 
+    // Counts what the server announced, so that work done once per relation can be kept: while oid and
+    // generation are the same, so is all of the above. Never given twice within one stream, reconnects
+    // included. 0: unknown, nothing may be kept.
+    std::uint64_t generation = 0;
+
     // Index of the column, nothing where there is none of that name.
     std::optional<std::size_t> find(std::string_view column) const;
 };

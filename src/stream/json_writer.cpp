@@ -1,0 +1,276 @@
+#include "stream/json_writer.hpp"
+
+#include <charconv>
+
+#include <openssl/evp.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace pgcascade {
+
+namespace {
+
+constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
+bool is_continuation(char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
+// Length of the well-formed multibyte character at `from`, 0 where there is none. Source: Unicode 15, table
+// 3-7.
+int multibyte_length(const char* from, const char* end) {
+    const auto lead = static_cast<unsigned char>(*from);
+    const auto left = end - from;
+    if (lead >= 0xC2 && lead <= 0xDF) return left >= 2 && is_continuation(from[1]) ? 2 : 0;
+    if (left < 3 || !is_continuation(from[1]) || !is_continuation(from[2])) return 0;
+    const auto second = static_cast<unsigned char>(from[1]);
+    if ((lead & 0xF0) == 0xE0) {
+        const bool overlong = lead == 0xE0 && second < 0xA0;
+        const bool surrogate = lead == 0xED && second > 0x9F;
+        return overlong || surrogate ? 0 : 3;
+    }
+    if (lead < 0xF0 || lead > 0xF4 || left < 4 || !is_continuation(from[3])) return 0;
+    const bool overlong = lead == 0xF0 && second < 0x90;
+    const bool too_large = lead == 0xF4 && second > 0x8F;
+    return overlong || too_large ? 0 : 4;
+}
+
+// -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
+class NumberScanner {
+  public:
+    explicit NumberScanner(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
+
+    bool is_number() {
+        take('-');
+        if (!take('0') && !take_digits()) return false;
+        if (take('.') && !take_digits()) return false;
+        if (take('e') || take('E')) {
+            if (!take('+')) take('-');
+            if (!take_digits()) return false;
+        }
+        return at_ == end_;
+    }
+
+  private:
+    bool take(char byte) {
+        if (at_ == end_ || *at_ != byte) return false;
+        ++at_;
+        return true;
+    }
+    bool take_digits() {
+        const char* start = at_;
+        while (at_ != end_ && *at_ >= '0' && *at_ <= '9') ++at_;
+        return at_ != start;
+    }
+
+    const char* at_;
+    const char* end_;
+};
+
+}  // namespace
+
+std::string json_string(std::string_view text) {
+    std::string json;
+    JsonWriter writer;
+    writer.start(json);
+    writer.string(text);
+    writer.finish();
+    return json;
+}
+
+bool is_utf8(std::string_view bytes) {
+    const char* end = bytes.data() + bytes.size();
+    for (const char* at = bytes.data(); at != end;) {
+        const int length = static_cast<unsigned char>(*at) < 0x80 ? 1 : multibyte_length(at, end);
+        if (length == 0) return false;
+        at += length;
+    }
+    return true;
+}
+
+bool is_json_number(std::string_view text) {
+    return NumberScanner{text}.is_number();
+}
+
+void JsonWriter::raw_long(std::string_view json) {
+    flush();
+    out_->append(json);
+}
+
+template <JsonWriter::Context context>
+constexpr bool JsonWriter::is_plain(unsigned char byte) {
+    if (byte < 0x20 || byte >= 0x80) return false;
+    return context == Context::kBetweenTokens || (byte != '"' && byte != '\\');
+}
+
+// Copies up to the first byte that is not plain, or as far as there is room; returns where it stopped.
+template <JsonWriter::Context context>
+const char* JsonWriter::copy_plain(const char* from, const char* end) {
+    make_room();
+    const char* const full = cursor_ + kRoom - 16;
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(0x20), quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+    while (end - from >= 16 && cursor_ <= full) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        // A signed comparison: bytes from 0x80 count as negative.
+        __m128i special = _mm_cmplt_epi8(bytes, space);
+        if constexpr (context == Context::kInString)
+            special = _mm_or_si128(
+                special, _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(cursor_), bytes);
+        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
+        const int plain = mask == 0 ? 16 : __builtin_ctz(mask);
+        cursor_ += plain;
+        from += plain;
+        if (mask != 0) return from;
+    }
+#endif
+    while (from != end && cursor_ <= full && is_plain<context>(static_cast<unsigned char>(*from)))
+        put(*from++);
+    return from;
+}
+
+// Copies as long as bytes are not ASCII and there is room; returns where it stopped.
+const char* JsonWriter::copy_multibyte(const char* from, const char* end) {
+    make_room();
+    const char* const full = cursor_ + kRoom - 16;
+    while (from != end && cursor_ <= full && static_cast<unsigned char>(*from) >= 0x80) {
+        const int length = multibyte_length(from, end);
+        const std::string_view character =
+            length == 0 ? kReplacementCharacter : std::string_view{from, static_cast<std::size_t>(length)};
+        for (const char byte : character) put(byte);
+        from += length == 0 ? 1 : length;
+    }
+    return from;
+}
+
+template <JsonWriter::Context context>
+void JsonWriter::copy(std::string_view text) {
+    const char* const end = text.data() + text.size();
+    for (const char* from = text.data(); from != end;) {
+        from = copy_plain<context>(from, end);
+        if (from == end) return;
+        const auto byte = static_cast<unsigned char>(*from);
+        if (byte >= 0x80) {
+            from = copy_multibyte(from, end);
+        } else if (!is_plain<context>(byte)) {
+            make_room();
+            if constexpr (context == Context::kInString)
+                escape(*from++);
+            else
+                put(' '), ++from;
+        }
+    }
+}
+
+void JsonWriter::escape(char byte) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    put('\\');
+    switch (byte) {
+        case '\b':
+            return put('b');
+        case '\f':
+            return put('f');
+        case '\n':
+            return put('n');
+        case '\r':
+            return put('r');
+        case '\t':
+            return put('t');
+        case '"':
+        case '\\':
+            return put(byte);
+        default:
+            break;
+    }
+    raw("u00");
+    put(kHex[byte >> 4]);
+    put(kHex[byte & 15]);
+}
+
+void JsonWriter::string(std::string_view text) {
+    raw("\"");
+    copy<Context::kInString>(text);
+    raw("\"");
+}
+
+void JsonWriter::embedded(std::string_view json) {
+    copy<Context::kBetweenTokens>(json);
+}
+
+void JsonWriter::number_or_string(std::string_view text) {
+    if (is_json_number(text))
+        raw(text);
+    else
+        string(text);
+}
+
+void JsonWriter::unsigned_integer(std::uint64_t value) {
+    make_room();
+    cursor_ = std::to_chars(cursor_, cursor_ + kRoom, value).ptr;
+}
+
+void JsonWriter::signed_integer(std::int64_t value) {
+    make_room();
+    cursor_ = std::to_chars(cursor_, cursor_ + kRoom, value).ptr;
+}
+
+void JsonWriter::lsn(Lsn value) {
+    static constexpr char kHex[] = "0123456789ABCDEF";
+    make_room();
+    const auto half = [this](std::uint32_t number) {
+        int shift = number == 0 ? 0 : (31 - __builtin_clz(number)) & ~3;
+        for (; shift >= 0; shift -= 4) put(kHex[(number >> shift) & 15]);
+    };
+    put('"');
+    half(static_cast<std::uint32_t>(value.value >> 32));
+    put('/');
+    half(static_cast<std::uint32_t>(value.value));
+    put('"');
+}
+
+void JsonWriter::padded(std::uint64_t value, int width) {
+    for (int at = width - 1; at >= 0; --at, value /= 10) cursor_[at] = static_cast<char>('0' + value % 10);
+    cursor_ += width;
+}
+
+void JsonWriter::utc_time(Timestamp value) {
+    using namespace std::chrono;
+    const auto day = floor<days>(value);
+    const year_month_day date{day};
+    const hh_mm_ss time{value - day};
+    make_room();
+    put('"');
+    const int year{date.year()};
+    padded(static_cast<std::uint64_t>(year), year > 9999 ? 5 : 4);
+    put('-');
+    padded(static_cast<unsigned>(date.month()), 2);
+    put('-');
+    padded(static_cast<unsigned>(date.day()), 2);
+    put('T');
+    padded(static_cast<std::uint64_t>(time.hours().count()), 2);
+    put(':');
+    padded(static_cast<std::uint64_t>(time.minutes().count()), 2);
+    put(':');
+    padded(static_cast<std::uint64_t>(time.seconds().count()), 2);
+    put('.');
+    padded(static_cast<std::uint64_t>(time.subseconds().count()), 6);
+    raw("Z\"");
+}
+
+void JsonWriter::base64(std::string_view bytes) {
+    constexpr std::size_t kPiece = 3 * 240;  // a multiple of 3 needs no padding in between
+    raw("\"");
+    while (!bytes.empty()) {
+        make_room();
+        const std::string_view piece = bytes.substr(0, kPiece);
+        cursor_ += EVP_EncodeBlock(reinterpret_cast<unsigned char*>(cursor_),
+                                   reinterpret_cast<const unsigned char*>(piece.data()),
+                                   static_cast<int>(piece.size()));
+        bytes.remove_prefix(piece.size());
+    }
+    raw("\"");
+}
+
+}  // namespace pgcascade
