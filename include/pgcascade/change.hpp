@@ -32,9 +32,11 @@ struct Column {
     std::string name;
     std::uint32_t type_oid = 0;
     std::int32_t type_modifier = -1;
-    bool is_key = false;      // part of the replica identity
-    std::string type_schema;  // of a type that is not built in, from pgoutput's Type message; else empty
-    std::string type_name;
+    bool is_key = false;      // part of the replica identity; all columns are with REPLICA IDENTITY FULL
+    std::string type_schema;  // of a type that is not built in, as pgoutput's Type message names it; else
+    std::string type_name;    // empty. Of a domain, PostgreSQL sends the name of its base type
+
+    bool operator==(const Column&) const = default;
 };
 
 struct Relation {
@@ -51,6 +53,8 @@ struct Relation {
 
     // Index of the column, nothing where there is none of that name.
     std::optional<std::size_t> find(std::string_view column) const;
+
+    bool operator==(const Relation&) const = default;
 };
 
 // The value of one column in one row.
@@ -116,7 +120,7 @@ struct Change {
     Operation operation = Operation::kBegin;
 
     // Where this change stands in the WAL. COPY and multi-row inserts give many rows one LSN: it is no
-    // identity.
+    // identity. 0 for the begin of a transaction that has an origin: the server sends none there.
     Lsn lsn;
 
     // (commit_lsn, ordinal) names the change for ever: the same after a reconnect, a restart and a failover.
@@ -131,8 +135,10 @@ struct Change {
 
     std::uint32_t xid = 0;
     Timestamp committed_at;
-    std::string_view
-        origin;  // name of the replication origin the transaction came from; empty for local ones
+
+    // Name of the replication origin that the transaction came from; empty for local ones, and in kBegin,
+    // which the server sends before the name.
+    std::string_view origin;
 
     // Row changes.
     const Relation* relation = nullptr;  // set for insert, update and delete

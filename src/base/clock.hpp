@@ -12,12 +12,16 @@ namespace pgcascade {
 
 inline constexpr std::chrono::sys_days kPostgresEpoch{std::chrono::year{2000} / 1 / 1};
 
+// Both wrap around at the ends of the range: the number comes from a peer, so it may be anything.
 inline Timestamp from_postgres_time(std::int64_t microseconds) {
-    return Timestamp{kPostgresEpoch} + std::chrono::microseconds{microseconds};
+    const auto epoch = static_cast<std::uint64_t>(Timestamp{kPostgresEpoch}.time_since_epoch().count());
+    const auto since_unix_epoch = static_cast<std::uint64_t>(microseconds) + epoch;
+    return Timestamp{std::chrono::microseconds{static_cast<std::int64_t>(since_unix_epoch)}};
 }
 
 inline std::int64_t to_postgres_time(Timestamp time) {
-    return (time - Timestamp{kPostgresEpoch}).count();
+    const auto epoch = static_cast<std::uint64_t>(Timestamp{kPostgresEpoch}.time_since_epoch().count());
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.time_since_epoch().count()) - epoch);
 }
 
 inline Timestamp now() {

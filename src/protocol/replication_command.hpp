@@ -17,7 +17,7 @@
 namespace pgcascade::protocol {
 
 struct CommandOption {
-    std::string name;
+    std::string name;                  // in lower case, as the server knows it: "snapshot", "proto_version"
     std::optional<std::string> value;  // none: a bare flag
     bool operator==(const CommandOption&) const = default;
 };
@@ -45,7 +45,7 @@ struct CreateReplicationSlot {
     std::string slot;
     bool temporary = false;
     std::string plugin;                  // empty: a physical slot
-    std::vector<CommandOption> options;  // RESERVE_WAL, SNAPSHOT 'nothing', TWO_PHASE, FAILOVER
+    std::vector<CommandOption> options;  // reserve_wal, snapshot 'nothing', two_phase, failover
     bool operator==(const CreateReplicationSlot&) const = default;
 };
 
