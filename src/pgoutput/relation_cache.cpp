@@ -19,9 +19,13 @@ void RelationCache::announce(Relation relation) {
         column.type_name = type->second.name;
     }
     std::unique_ptr<Relation>& known = relations_[relation.oid];
-    if (known && *known == relation) return;  // an invalidation that changed nothing we see
-    recent_[relation.oid % kRecent] = nullptr;
-    if (known) replaced_.push_back(std::move(known));
+    if (known) {
+        relation.generation = known->generation;
+        if (*known == relation) return;  // an invalidation that changed nothing we see
+        recent_[relation.oid % kRecent] = nullptr;
+        replaced_.push_back(std::move(known));
+    }
+    relation.generation = ++generations_;
     known = std::make_unique<Relation>(std::move(relation));
 }
 

@@ -53,6 +53,7 @@ class RelationCache {
     std::unordered_map<std::uint32_t, std::unique_ptr<Relation>> relations_;
     std::unordered_map<std::uint32_t, TypeName> types_;
     std::vector<std::unique_ptr<Relation>> replaced_;
+    std::uint64_t generations_ = 0;  // given out so far, in all sessions
 };
 
 }  // namespace pgcascade::pgoutput

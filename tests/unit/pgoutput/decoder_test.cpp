@@ -1,5 +1,7 @@
 #include "pgoutput/decoder.hpp"
 
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -197,11 +199,29 @@ TEST_F(DecoderTest, RowsFollowTheRelationAnnouncedLast) {
                 HasSubstr("a row of 2 columns, public.t was announced with 3"));
 }
 
-TEST_F(DecoderTest, RelationAnnouncedAgainUnchangedKeepsItsPlace) {
+TEST_F(DecoderTest, RelationAnnouncedAgainUnchangedKeepsItsGeneration) {
     begin_with_relation();
     const Relation* before = decode(insert_message(16384, {"t1", "tone"}))->relation;
+    EXPECT_NE(before->generation, 0u);
     decode(relation_message(16384, "public", "t", 'd', {{"id", 23, true}, {"v"}}));
     EXPECT_EQ(decode(insert_message(16384, {"t2", "n"}))->relation, before);
+}
+
+TEST_F(DecoderTest, GenerationsAreNeverGivenTwice) {
+    std::set<std::uint64_t> generations;
+    const auto announce = [&](const std::string& table, TestColumn column) {
+        decode(relation_message(16384, "public", table, 'd', {column}));
+        generations.insert(decode(insert_message(16384, {"t1"}))->relation->generation);
+    };
+    decode(begin_message(0x200));
+    announce("t", {"id", 23, true});
+    announce("t", {"id", 20, true});
+    announce("u", {"id", 20, true});
+    decoder_.start_session();
+    decode(begin_message(0x200));
+    announce("t", {"id", 23, true});
+    EXPECT_EQ(generations.size(), 4u);
+    EXPECT_FALSE(generations.contains(0));
 }
 
 TEST_F(DecoderTest, RelationsWhoseOidsShareACacheSlotAreKeptApart) {
