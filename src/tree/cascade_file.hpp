@@ -21,8 +21,9 @@ struct Node {
     std::uint16_t port = 5432;
     std::filesystem::path data_directory;  // absolute
     bool create = false;                   // the primary may be made by initdb where it does not exist
-    std::string slot;                      // on the upstream; default: the name with '-' and '.' as '_'
-    postgres::Settings settings;           // those of [settings] overlaid by the node's own
+    std::string slot;  // on the upstream; default: the name, in lower case, with '-' and '.' as '_'
+    postgres::Settings settings;  // those of [settings] overlaid by the node's own
+    // Where the upstream has a tablespace -> where this node has it.
     std::map<std::string, std::filesystem::path> tablespaces;
     int line = 0;  // in the file
 };
@@ -33,23 +34,26 @@ struct Cascade {
     std::string user = "postgres";                // whom pgcascade connects as: a superuser
     std::string replication_user = "replicator";  // whom standbys connect as
     std::string dbname = "postgres";
-    std::optional<std::filesystem::path>
-        passfile;             // libpq's format, for both roles; nothing: libpq's own rules
-    std::vector<Node> nodes;  // every upstream before its downstreams
+    // libpq's password file, for both roles; nothing: libpq's own rules. Absolute.
+    std::optional<std::filesystem::path> passfile;
+    // The operating system account of servers that are made here; nothing: LocalServer::account_for decides.
+    std::optional<std::string> account;
+    std::vector<Node> nodes;  // every upstream before its downstreams; siblings as the file has them
 
     const Node& primary() const { return nodes.front(); }
-    const Node& node(const std::string& node_name) const;
+    const Node& node(const std::string& node_name) const;  // throws ConfigError that names the known ones
     std::vector<const Node*> downstreams(const std::string& node_name) const;
 
     // How pgcascade itself connects to a node.
     postgres::Conninfo conninfo(const Node& node) const;
-    // What goes into the node's primary_conninfo.
+    // What goes into a standby's primary_conninfo: no password, only where it is found.
     postgres::Conninfo upstream_conninfo(const Node& node) const;
 };
 
-// Relative paths are relative to the file. Throws ConfigError, as "file:line: what is wrong", for a syntax
-// error, an unknown key (with the nearest known one), an unknown upstream, a cycle, two primaries or none,
-// and a port or a directory used twice.
+// Relative paths are relative to the file. Throws ConfigError, as "file:line: what is wrong" with a hint, for
+// a syntax error, an unknown key (with the nearest known one), a value of the wrong type or out of range, a
+// setting that pgcascade writes itself, an unknown upstream, a cycle, two primaries or none, `create` on a
+// standby or without a passfile, and a port, a directory or a slot used twice.
 Cascade read_cascade_file(const std::filesystem::path& file);
 
 }  // namespace pgcascade::tree

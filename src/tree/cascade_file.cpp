@@ -1,0 +1,404 @@
+#include "tree/cascade_file.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "tree/toml_reader.hpp"
+
+namespace pgcascade::tree {
+
+namespace {
+
+using Entry = TomlFile::Entry;
+
+constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL cuts longer names off
+
+std::string lower_case(std::string text) {
+    for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    return text;
+}
+
+bool consists_of(std::string_view text, std::string_view allowed_beside_letters_and_digits) {
+    return std::all_of(text.begin(), text.end(), [&](char letter) {
+        return std::isalnum(static_cast<unsigned char>(letter)) != 0 ||
+               allowed_beside_letters_and_digits.find(letter) != std::string_view::npos;
+    });
+}
+
+// Names of one machine, as far as they tell without asking a resolver: two servers there can't share a port
+// or a directory. A directory is a Unix socket's.
+std::string machine_of(const std::string& host) {
+    const std::string name = lower_case(host);
+    const bool is_here = name == "localhost" || name == "::1" || name.starts_with("127.") || name[0] == '/';
+    return is_here ? "this machine" : name;
+}
+
+// ── reading ────────────────────────────────────────────────────────────────────────────────────────────
+
+class CascadeReader {
+  public:
+    explicit CascadeReader(const std::filesystem::path& file)
+        : file_(std::filesystem::absolute(file).lexically_normal()), toml_(file) {}
+
+    Cascade read() const;
+    void fail(int line, const std::string& what, const std::string& hint = {}) const {
+        toml_.fail(line, what, hint);
+    }
+
+  private:
+    void read_cascade(const Entry& table, Cascade& cascade) const;
+    postgres::Settings read_settings(const Entry& table) const;
+    void refuse_own_setting(const Entry& entry) const;
+    Node read_node(const Entry& table, const postgres::Settings& common) const;
+    void read_node_key(const Entry& entry, Node& node) const;
+    std::string read_slot(const Entry& entry) const;
+    std::string read_host(const Entry& entry) const;
+    void read_tablespaces(const Entry& table, Node& node) const;
+    std::filesystem::path read_path(const Entry& entry) const {
+        return absolute(std::filesystem::path{toml_.text(entry)});
+    }
+    std::filesystem::path absolute(const std::filesystem::path& path) const;
+
+    std::filesystem::path file_;
+    TomlFile toml_;
+};
+
+Cascade CascadeReader::read() const {
+    Cascade cascade;
+    cascade.file = file_;
+    cascade.name = file_.stem().string();
+    postgres::Settings common;
+    const auto tables = toml_.entries(toml_.root(), "the file", {"cascade", "settings", "node"});
+    for (const Entry& entry : tables) {
+        if (entry.key == "cascade") read_cascade(entry, cascade);
+        if (entry.key == "settings") common = read_settings(entry);
+    }
+    for (const Entry& entry : tables) {
+        if (entry.key != "node") continue;
+        for (const Entry& node : TomlFile::entries(toml_.table(entry)))
+            cascade.nodes.push_back(read_node(node, common));
+    }
+    return cascade;
+}
+
+void CascadeReader::read_cascade(const Entry& table, Cascade& cascade) const {
+    const auto entries = toml_.entries(toml_.table(table), "[cascade]",
+                                       {"name", "user", "replication_user", "dbname", "passfile", "account"});
+    for (const Entry& entry : entries) {
+        if (entry.key == "name") cascade.name = toml_.text(entry);
+        if (entry.key == "user") cascade.user = toml_.text(entry);
+        if (entry.key == "replication_user") cascade.replication_user = toml_.text(entry);
+        if (entry.key == "dbname") cascade.dbname = toml_.text(entry);
+        if (entry.key == "passfile") cascade.passfile = read_path(entry);
+        if (entry.key == "account") cascade.account = toml_.text(entry);
+    }
+}
+
+postgres::Settings CascadeReader::read_settings(const Entry& table) const {
+    postgres::Settings settings;
+    for (const Entry& entry : TomlFile::entries(toml_.table(table))) {
+        const std::string name = lower_case(entry.key);
+        if (name.empty() || !consists_of(name, "_."))
+            toml_.fail(entry.line, fmt::format("\"{}\" is no name of a PostgreSQL setting", entry.key),
+                       "a setting of an extension is written in quotes: \"auto_explain.log_min_duration\"");
+        refuse_own_setting(entry);
+        settings[name] = toml_.scalar(entry);
+    }
+    return settings;
+}
+
+// What follows from other keys can't be said a second time, and differently.
+void CascadeReader::refuse_own_setting(const Entry& entry) const {
+    static const std::map<std::string, std::string> instead = {
+        {"port", "write port = … in [node.NAME]"},
+        {"data_directory", "write data_directory = … in [node.NAME]"},
+        {"primary_conninfo", "it follows from upstream, host, port, replication_user and passfile"},
+        {"primary_slot_name", "write slot = … in [node.NAME]"},
+    };
+    const auto own = instead.find(lower_case(entry.key));
+    if (own != instead.end())
+        toml_.fail(entry.line, fmt::format("the setting \"{}\" is written by pgcascade itself", own->first),
+                   own->second);
+}
+
+Node CascadeReader::read_node(const Entry& table, const postgres::Settings& common) const {
+    Node node;
+    node.name = table.key;
+    node.line = table.line;
+    if (node.name.empty() || node.name.size() > kNameBytes || !consists_of(node.name, "-_."))
+        toml_.fail(table.line, fmt::format("\"{}\" can't be the name of a node", node.name),
+                   "letters, digits, '-', '_' and '.', at most 63 bytes");
+    node.slot = lower_case(node.name);
+    for (char& letter : node.slot)
+        if (letter == '-' || letter == '.') letter = '_';
+    node.settings = common;
+
+    const auto entries = toml_.entries(
+        toml_.table(table), "[node." + node.name + "]",
+        {"upstream", "host", "port", "data_directory", "create", "slot", "settings", "tablespaces"});
+    for (const Entry& entry : entries) read_node_key(entry, node);
+    if (node.data_directory.empty())
+        toml_.fail(node.line, fmt::format("node \"{}\" has no data_directory", node.name),
+                   "write data_directory = \"…\": where the server's files are, or shall be");
+    return node;
+}
+
+void CascadeReader::read_node_key(const Entry& entry, Node& node) const {
+    if (entry.key == "upstream") node.upstream = toml_.text(entry);
+    if (entry.key == "host") node.host = read_host(entry);
+    if (entry.key == "port") node.port = static_cast<std::uint16_t>(toml_.integer(entry, 1, 65535));
+    if (entry.key == "data_directory") node.data_directory = read_path(entry);
+    if (entry.key == "create") node.create = toml_.boolean(entry);
+    if (entry.key == "slot") node.slot = read_slot(entry);
+    if (entry.key == "tablespaces") read_tablespaces(entry, node);
+    if (entry.key != "settings") return;
+    for (const auto& [name, value] : read_settings(entry)) node.settings[name] = value;
+}
+
+std::string CascadeReader::read_slot(const Entry& entry) const {
+    const std::string slot = toml_.text(entry);
+    if (slot != lower_case(slot) || !consists_of(slot, "_"))
+        toml_.fail(entry.line, fmt::format("\"{}\" can't be the name of a replication slot", slot),
+                   "a slot's name holds lower-case letters, digits and '_' only");
+    if (slot.size() > kNameBytes)
+        toml_.fail(entry.line, fmt::format("the slot's name is {} bytes long", slot.size()),
+                   "PostgreSQL takes at most 63");
+    return slot;
+}
+
+std::string CascadeReader::read_host(const Entry& entry) const {
+    const std::string host = toml_.text(entry);
+    if (host.find_first_of(", \t") != std::string::npos)
+        toml_.fail(entry.line, fmt::format("\"{}\" is not one host", host),
+                   "a name, an address, or the directory of a Unix socket; one for each node");
+    return host;
+}
+
+void CascadeReader::read_tablespaces(const Entry& table, Node& node) const {
+    for (const Entry& entry : TomlFile::entries(toml_.table(table))) {
+        if (!entry.key.starts_with('/'))
+            toml_.fail(entry.line, fmt::format("\"{}\" is not an absolute path", entry.key),
+                       "write \"/where/the/upstream/has/it\" = \"/where/this/node/has/it\"");
+        node.tablespaces[entry.key] = read_path(entry);
+    }
+}
+
+std::filesystem::path CascadeReader::absolute(const std::filesystem::path& path) const {
+    std::filesystem::path whole = (file_.parent_path() / path).lexically_normal();
+    return whole.has_filename() ? whole : whole.parent_path();  // without a slash at the end
+}
+
+// ── checking what the nodes say together ───────────────────────────────────────────────────────────────
+
+class TreeCheck {
+  public:
+    TreeCheck(const CascadeReader& reader, std::vector<Node> nodes)
+        : reader_(reader), nodes_(std::move(nodes)) {}
+
+    // The nodes, every upstream before its downstreams.
+    std::vector<Node> run(const Cascade& cascade) {
+        check_upstreams();
+        check_primary(cascade);
+        check_ports();
+        check_directories();
+        check_slots();
+        return ordered();
+    }
+
+  private:
+    const Node* find(const std::string& name) const {
+        const auto found =
+            std::find_if(nodes_.begin(), nodes_.end(), [&](const Node& node) { return node.name == name; });
+        return found == nodes_.end() ? nullptr : &*found;
+    }
+
+    void check_upstreams() const;
+    void check_cycle(const Node& start) const;
+    void check_primary(const Cascade& cascade) const;
+    void check_ports() const;
+    void check_directories() const;
+    void check_slots() const;
+    std::vector<Node> ordered();
+
+    const CascadeReader& reader_;
+    std::vector<Node> nodes_;
+};
+
+void TreeCheck::check_upstreams() const {
+    std::vector<std::string_view> names;
+    for (const Node& node : nodes_) names.push_back(node.name);
+    for (const Node& node : nodes_) {
+        if (!node.upstream || find(*node.upstream) != nullptr) continue;
+        const std::string nearest = nearest_word(*node.upstream, names);
+        reader_.fail(node.line,
+                     fmt::format("the upstream \"{}\" of node \"{}\" is no node of this file", *node.upstream,
+                                 node.name),
+                     nearest.empty() ? fmt::format("add [node.{}]", *node.upstream)
+                                     : fmt::format("did you mean \"{}\"?", nearest));
+    }
+    for (const Node& node : nodes_) check_cycle(node);
+}
+
+void TreeCheck::check_cycle(const Node& start) const {
+    std::string path = start.name;
+    std::set<std::string> seen{start.name};
+    for (const Node* node = &start; node->upstream;) {
+        node = find(*node->upstream);
+        path += " <- " + node->name;
+        if (node == &start)
+            reader_.fail(start.line, "the nodes feed each other in a circle: " + path,
+                         "one of them must have another upstream");
+        if (!seen.insert(node->name).second) return;  // a circle further up: reported for its own nodes
+    }
+}
+
+void TreeCheck::check_primary(const Cascade& cascade) const {
+    const Node* primary = nullptr;
+    for (const Node& node : nodes_) {
+        if (node.upstream) continue;
+        if (primary != nullptr)
+            reader_.fail(node.line,
+                         fmt::format("there are two primaries: \"{}\" and \"{}\" have no upstream",
+                                     primary->name, node.name),
+                         fmt::format("add upstream = \"{}\" to [node.{}]", primary->name, node.name));
+        primary = &node;
+    }
+    if (primary == nullptr)
+        reader_.fail(1, "there is no primary: the file has no node without an upstream",
+                     "add [node.primary] with port and data_directory");
+    for (const Node& node : nodes_)
+        if (node.create && node.upstream)
+            reader_.fail(
+                node.line,
+                fmt::format("node \"{}\" has an upstream, so it can't have create = true", node.name),
+                "a standby is always cloned from its upstream; create is for the primary");
+    if (primary->create && !cascade.passfile)
+        reader_.fail(primary->line, "create = true needs a passfile",
+                     "add passfile = \"passwords\" to [cascade]: the new roles' passwords are written there");
+}
+
+void TreeCheck::check_ports() const {
+    std::map<std::pair<std::string, std::uint16_t>, const Node*> used;
+    for (const Node& node : nodes_) {
+        const auto [other, is_new] = used.try_emplace({machine_of(node.host), node.port}, &node);
+        if (!is_new)
+            reader_.fail(node.line,
+                         fmt::format("nodes \"{}\" and \"{}\" have the same host and port: {}:{}",
+                                     other->second->name, node.name, node.host, node.port),
+                         "each server needs a port of its own");
+    }
+}
+
+void TreeCheck::check_directories() const {
+    struct Use {
+        const Node* node;
+        std::string machine;
+        std::filesystem::path path;
+    };
+    const auto is_within = [](const std::filesystem::path& inner, const std::filesystem::path& outer) {
+        return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+    };
+    std::vector<Use> uses;
+    for (const Node& node : nodes_) {
+        const std::size_t before = uses.size();
+        uses.push_back({&node, machine_of(node.host), node.data_directory});
+        for (const auto& [source, here] : node.tablespaces)
+            uses.push_back({&node, machine_of(node.host), here});
+        for (std::size_t mine = before; mine < uses.size(); ++mine)
+            for (std::size_t other = 0; other < mine; ++other) {
+                if (uses[mine].machine != uses[other].machine) continue;
+                if (!is_within(uses[mine].path, uses[other].path) &&
+                    !is_within(uses[other].path, uses[mine].path))
+                    continue;
+                reader_.fail(node.line,
+                             fmt::format("directories of nodes \"{}\" and \"{}\" overlap: {} and {}",
+                                         uses[other].node->name, node.name, uses[other].path.string(),
+                                         uses[mine].path.string()),
+                             "each data directory and each tablespace needs a directory of its own");
+            }
+    }
+}
+
+void TreeCheck::check_slots() const {
+    std::map<std::pair<std::string, std::string>, const Node*> used;
+    for (const Node& node : nodes_) {
+        if (!node.upstream) continue;
+        const auto [other, is_new] = used.try_emplace({*node.upstream, node.slot}, &node);
+        if (!is_new)
+            reader_.fail(node.line,
+                         fmt::format("nodes \"{}\" and \"{}\" have the same slot \"{}\" on \"{}\"",
+                                     other->second->name, node.name, node.slot, *node.upstream),
+                         fmt::format("add slot = \"…\" to [node.{}]", node.name));
+    }
+}
+
+std::vector<Node> TreeCheck::ordered() {
+    std::vector<Node> placed;
+    std::set<std::string> names;
+    // Each round takes one level of the tree, in the order of the file.
+    while (placed.size() < nodes_.size()) {
+        std::vector<Node> level;
+        for (Node& node : nodes_) {
+            if (names.contains(node.name) || (node.upstream && !names.contains(*node.upstream))) continue;
+            level.push_back(node);
+        }
+        for (Node& node : level) {
+            names.insert(node.name);
+            placed.push_back(std::move(node));
+        }
+    }
+    return placed;
+}
+
+}  // namespace
+
+Cascade read_cascade_file(const std::filesystem::path& file) {
+    const CascadeReader reader{file};
+    Cascade cascade = reader.read();
+    cascade.nodes = TreeCheck{reader, std::move(cascade.nodes)}.run(cascade);
+    return cascade;
+}
+
+const Node& Cascade::node(const std::string& node_name) const {
+    std::vector<std::string_view> names;
+    for (const Node& node : nodes) {
+        if (node.name == node_name) return node;
+        names.push_back(node.name);
+    }
+    const std::string nearest = nearest_word(node_name, names);
+    throw ConfigError(fmt::format("{} has no node \"{}\"", file.string(), node_name),
+                      nearest.empty() ? "" : fmt::format("did you mean \"{}\"?", nearest));
+}
+
+std::vector<const Node*> Cascade::downstreams(const std::string& node_name) const {
+    std::vector<const Node*> found;
+    for (const Node& node : nodes)
+        if (node.upstream == node_name) found.push_back(&node);
+    return found;
+}
+
+postgres::Conninfo Cascade::conninfo(const Node& node) const {
+    const auto conninfo = postgres::Conninfo{}
+                              .with("host", node.host)
+                              .with("port", std::to_string(node.port))
+                              .with("user", user)
+                              .with("dbname", dbname);
+    return passfile ? conninfo.with("passfile", passfile->string()) : conninfo;
+}
+
+postgres::Conninfo Cascade::upstream_conninfo(const Node& child) const {
+    const Node& parent = node(child.upstream.value());
+    const auto conninfo = postgres::Conninfo{}
+                              .with("host", parent.host)
+                              .with("port", std::to_string(parent.port))
+                              .with("user", replication_user)
+                              .with("application_name", child.name);
+    return passfile ? conninfo.with("passfile", passfile->string()) : conninfo;
+}
+
+}  // namespace pgcascade::tree
