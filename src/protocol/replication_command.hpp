@@ -11,8 +11,8 @@
 
 // The commands of a replication connection, as values: to_string() writes what a server of 15 to 18 takes,
 // parse_command() reads what any client sends (old bare options and new parenthesised ones). Each is the
-// other's inverse. Source: PostgreSQL, replication/repl_gram.y and repl_scanner.l; manual, "Streaming
-// Replication Protocol".
+// other's inverse, for names of up to 63 bytes. Source: PostgreSQL, replication/repl_gram.y and
+// repl_scanner.l; manual, "Streaming Replication Protocol".
 
 namespace pgcascade::protocol {
 
@@ -96,13 +96,18 @@ using ReplicationCommand =
                  DropReplicationSlot, AlterReplicationSlot, StartPhysicalReplication, StartLogicalReplication,
                  BaseBackup, UploadManifest, Sql>;
 
-// Throws ProtocolError with PostgreSQL's wording ("syntax error at or near …") where a replication keyword
-// starts the text and the rest does not follow the grammar. Identifiers are folded as the server folds them.
+// Throws ProtocolError with PostgreSQL's wording, a bare "syntax error", where a replication keyword starts
+// the text and the rest does not follow the grammar; the hint says where, and what was expected. Identifiers
+// are folded and cut as the server does it. Keywords are taken in any case, though a server of 15 to 18 knows
+// them in upper case only: what starts with a keyword in another case and does not follow the grammar is SQL,
+// as it is to the server ("show time zone").
 ReplicationCommand parse_command(std::string_view text);
 
 std::string to_string(const ReplicationCommand& command);
 
-std::string quote_identifier(std::string_view name);  // always quoted: "a""b"
-std::string quote_literal(std::string_view text);     // 'it''s'
+// Always quoted. A name with a quote in it, "a""b", is understood here but not by a server's replication
+// grammar; no slot, plugin or option has such a name.
+std::string quote_identifier(std::string_view name);
+std::string quote_literal(std::string_view text);  // 'it''s'
 
 }  // namespace pgcascade::protocol
