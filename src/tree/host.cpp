@@ -1,0 +1,178 @@
+#include "tree/host.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <pgcascade/error.hpp>
+
+#include "postgres/data_directory.hpp"
+
+namespace pgcascade::tree {
+
+namespace fs = std::filesystem;
+using postgres::DataDirectory;
+using postgres::LocalServer;
+
+namespace {
+
+bool is_same_address(const sockaddr& left, const sockaddr& right) {
+    if (left.sa_family != right.sa_family) return false;
+    if (left.sa_family == AF_INET)
+        return reinterpret_cast<const sockaddr_in&>(left).sin_addr.s_addr ==
+               reinterpret_cast<const sockaddr_in&>(right).sin_addr.s_addr;
+    return left.sa_family == AF_INET6 &&
+           std::memcmp(&reinterpret_cast<const sockaddr_in6&>(left).sin6_addr,
+                       &reinterpret_cast<const sockaddr_in6&>(right).sin6_addr, sizeof(in6_addr)) == 0;
+}
+
+bool is_own_address(const sockaddr& address) {
+    ifaddrs* list = nullptr;
+    if (::getifaddrs(&list) != 0) throw SystemError("can't list the network interfaces", errno);
+    const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> interfaces{list, ::freeifaddrs};
+    for (const ifaddrs* one = interfaces.get(); one != nullptr; one = one->ifa_next)
+        if (one->ifa_addr != nullptr && is_same_address(*one->ifa_addr, address)) return true;
+    return false;
+}
+
+bool is_here(const std::string& host) {
+    if (host.starts_with('/') || host.starts_with("127.") || host == "localhost" || host == "::1")
+        return true;
+    addrinfo* list = nullptr;
+    addrinfo wanted{};
+    wanted.ai_socktype = SOCK_STREAM;
+    if (::getaddrinfo(host.c_str(), nullptr, &wanted, &list) != 0) return false;
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{list, ::freeaddrinfo};
+    for (const addrinfo* one = addresses.get(); one != nullptr; one = one->ai_next)
+        if (is_own_address(*one->ai_addr)) return true;
+    return false;
+}
+
+struct FileStatus {
+    FileOwner owner;
+    mode_t mode;
+};
+
+FileStatus status_of(const fs::path& file) {
+    struct stat status {};
+    if (::stat(file.c_str(), &status) != 0) throw SystemError("can't look at " + file.string(), errno);
+    return {{status.st_uid, status.st_gid}, status.st_mode & 07777U};
+}
+
+bool has_line(const std::string& content, const std::string& line) {
+    return ("\n" + content + "\n").find("\n" + line + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+Host::Host(const Cascade& cascade, const Node& node, int stop_fd)
+    : cascade_(cascade), node_(node), stop_fd_(stop_fd), is_this_machine_(is_here(node.host)) {}
+
+HostState Host::look() const {
+    HostState state;
+    state.is_this_machine = is_this_machine_;
+    if (!is_this_machine_) return state;
+    try {
+        state.directory = postgres::inspect_data_directory(node_.data_directory);
+        const Account owner = account();
+        state.account = owner.name;
+        state.passfile_problem = passfile_problem(owner);
+        if (state.directory.state != DataDirectory::State::kCluster) return state;
+        state.is_running = server().is_running();
+        state.has_backup_label = fs::exists(node_.data_directory / "backup_label");
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error& problem) {
+        state.problem = Problem{problem.what(), problem.hint()};
+    }
+    return state;
+}
+
+Account Host::account() const {
+    if (cascade_.account && !fs::exists(node_.data_directory)) return Account::named(*cascade_.account);
+    return LocalServer::account_for(node_.data_directory);
+}
+
+// libpq passes over a password file that others may read, and one that it can't open, without a word.
+std::optional<Problem> Host::passfile_problem(const Account& account) const {
+    std::error_code error;
+    if (!cascade_.passfile || !fs::exists(*cascade_.passfile, error)) return std::nullopt;
+    const std::string name = cascade_.passfile->string();
+    if ((status_of(*cascade_.passfile).mode & 0077U) != 0)
+        return Problem{name + " can be read by others, so PostgreSQL does not use it", "chmod 600 " + name};
+    const bool is_readable =
+        run({.arguments = {"test", "-r", name}, .account = account, .directory = {}, .input = {}}, stop_fd_)
+            .exit_status == 0;
+    if (is_readable) return std::nullopt;
+    return Problem{
+        fmt::format("{} can't be read by the account {}, as which the server runs", name, account.name),
+        fmt::format("chown {} {}, and let the account enter the directories above it", account.name, name)};
+}
+
+void Host::require_this_machine(const std::string& doing) const {
+    if (is_this_machine_) return;
+    throw ConfigError(
+        fmt::format("{}: can't {}: {} is not this machine", node_.name, doing, node_.host),
+        "run pgcascade on that host for what is to be done there; here it only changes what SQL can");
+}
+
+LocalServer Host::server() const {
+    require_this_machine("reach the data directory");
+    const DataDirectory directory = postgres::inspect_data_directory(node_.data_directory);
+    if (directory.state != DataDirectory::State::kCluster)
+        throw ConfigError(node_.data_directory.string() + " holds no cluster");
+    return {postgres::installation_of(directory.major_version), account(), node_.data_directory, stop_fd_};
+}
+
+LocalServer Host::new_server(std::optional<int> major_version) const {
+    constexpr int kOldestVersion = 15;
+    require_this_machine("make a cluster");
+    return {major_version ? postgres::installation_of(*major_version)
+                          : postgres::newest_installation(kOldestVersion),
+            account(), node_.data_directory, stop_fd_};
+}
+
+void Host::add_missing_configuration(const std::string& hba_content) const {
+    require_this_machine("write configuration files");
+    const FileOwner owner = account().ids;
+    const auto add = [&](const char* name, const std::string& content) {
+        const fs::path file = node_.data_directory / name;
+        if (!fs::exists(file)) write_file_durably(file, content, 0600, owner);
+    };
+    add("pg_hba.conf", hba_content);
+    add("pg_ident.conf", "");
+    // Last: a server does not start without it.
+    add("postgresql.conf",
+        "# The upstream keeps its own elsewhere; the settings are in postgresql.auto.conf.\n");
+}
+
+bool Host::append_hba_line(const fs::path& hba_file, const std::string& line) const {
+    require_this_machine("change pg_hba.conf");
+    const fs::path file = fs::canonical(hba_file);  // behind a link, the file itself is replaced
+    std::string content = read_file(file);
+    if (has_line(content, line)) return false;
+    if (!content.empty() && content.back() != '\n') content += '\n';
+    content += "# Added by pgcascade:\n" + line + "\n";
+    const FileStatus status = status_of(file);
+    write_file_durably(file, content, status.mode, status.owner);
+    return true;
+}
+
+postgres::CloneTarget Host::clone_target() const {
+    require_this_machine("clone");
+    return {.data_directory = node_.data_directory, .owner = account().ids, .tablespaces = node_.tablespaces};
+}
+
+void Host::write_passfile(const fs::path& passfile, const std::string& content) const {
+    require_this_machine("write the passfile");
+    write_file_durably(passfile, content, 0600, account().ids);
+}
+
+}  // namespace pgcascade::tree

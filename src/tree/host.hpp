@@ -1,0 +1,61 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "postgres/clone.hpp"
+#include "postgres/local_server.hpp"
+#include "tree/cascade_file.hpp"
+#include "tree/observation.hpp"
+
+// Where a node's commands run. All that SQL can't do goes through here; today that is this machine, and a
+// node elsewhere can only be asked and changed by SQL. Several threads may each have a Host of their own.
+
+namespace pgcascade::tree {
+
+class Host {
+  public:
+    Host(const Cascade& cascade, const Node& node, int stop_fd);
+
+    // By the node's host: a loopback name, the directory of a Unix socket, or an address of an interface.
+    bool is_this_machine() const { return is_this_machine_; }
+
+    // What is there, without the server's help. Throws nothing but Stopped: what can't be looked at is a
+    // `problem`.
+    HostState look() const;
+
+    // Everything below throws ConfigError, with what to do by hand, where the node is elsewhere.
+
+    // The server in the node's data directory. Throws ConfigError where its version is not installed.
+    postgres::LocalServer server() const;
+    // The one to be made there: of that major version, or the newest where that is nothing.
+    postgres::LocalServer new_server(std::optional<int> major_version) const;
+
+    // The files that a server needs and a clone lacks, where its source keeps them outside of the data
+    // directory (as Debian does).
+    void add_missing_configuration(const std::string& hba_content) const;
+
+    // Appends the line to that pg_hba.conf, in one atomic act; false where it is there already.
+    bool append_hba_line(const std::filesystem::path& hba_file, const std::string& line) const;
+
+    postgres::CloneTarget clone_target() const;
+
+    // Readable by the servers' account alone.
+    void write_passfile(const std::filesystem::path& passfile, const std::string& content) const;
+
+    Account account() const;
+
+  private:
+    void require_this_machine(const std::string& doing) const;
+    std::optional<Problem> passfile_problem(const Account& account) const;
+
+    const Cascade& cascade_;
+    const Node& node_;
+    int stop_fd_;
+    bool is_this_machine_;
+};
+
+}  // namespace pgcascade::tree

@@ -1,0 +1,154 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pgcascade/lsn.hpp>
+
+#include "postgres/conninfo.hpp"
+#include "postgres/data_directory.hpp"
+#include "postgres/slots.hpp"
+
+// What probe() saw, as plain data: whoever plans, draws or diagnoses a tree asks no server himself.
+
+namespace pgcascade::tree {
+
+// pg_stat_wal_receiver: where a standby gets its WAL from.
+struct Receiver {
+    std::string status;  // "streaming", "starting", "waiting", …
+    std::string slot;    // empty: none
+    std::string sender_host;
+    int sender_port = 0;
+    TimelineId timeline;
+    std::optional<Lsn> written;
+    std::optional<Lsn> flushed;
+    std::optional<Lsn> latest_end;  // of the upstream's WAL, as it said last
+};
+
+// A row of pg_stat_replication: whom a server feeds. A lag is in microseconds; nothing where the server does
+// not know it, as when it has been idle.
+struct Downstream {
+    int pid = 0;
+    std::string application_name;
+    std::string client_address;  // empty: Unix socket
+    std::string state;           // "streaming", "catchup", "backup", …
+    std::string slot;            // empty: none
+    std::optional<Lsn> sent;
+    std::optional<Lsn> written;
+    std::optional<Lsn> flushed;
+    std::optional<Lsn> replayed;
+    std::optional<std::int64_t> write_lag_us;
+    std::optional<std::int64_t> flush_lag_us;
+    std::optional<std::int64_t> replay_lag_us;
+    std::string sync_state;
+};
+
+// A row of pg_settings, and what the configuration files say by now.
+struct Setting {
+    std::string value;    // in `unit`s
+    std::string unit;     // "8kB", "ms", …; empty: none
+    std::string type;     // bool, integer, real, string, enum
+    std::string context;  // "postmaster": a change needs a restart
+    std::string source;
+    bool pending_restart = false;
+    std::optional<std::string> in_files;  // as written, with or without a unit; nothing: in no file
+};
+
+struct Role {
+    bool can_login = false;
+    bool can_replicate = false;
+};
+
+// What a server answered.
+struct ServerState {
+    int version = 0;  // 150018
+    std::string version_name;
+    std::uint64_t system_identifier = 0;
+    TimelineId timeline;
+    bool in_recovery = false;
+    bool is_superuser = false;    // whom we are; without that `settings` may lack what is secret
+    std::optional<Lsn> inserted;  // a primary
+    std::optional<Lsn> flushed;   // a primary
+    std::optional<Lsn> received;  // a standby: flushed there
+    std::optional<Lsn> replayed;  // a standby
+    std::optional<std::int64_t> last_replayed_age_us;  // a standby: since the last replayed commit was made
+    std::optional<Receiver> receiver;                  // nothing: none runs
+    std::vector<Downstream> downstreams;
+    std::vector<postgres::Slot> slots;
+    std::map<std::string, Setting> settings;  // those asked for, by lower-case name
+    std::optional<Role> replication_role;     // nothing: there is no such role
+    std::string data_directory;               // superuser
+    std::string config_file;                  // superuser
+    std::string hba_file;                     // superuser
+
+    // Where its WAL ends, for whom it feeds.
+    std::optional<Lsn> end_of_wal() const { return in_recovery ? received : flushed; }
+    const postgres::Slot* find_slot(const std::string& name) const {
+        for (const postgres::Slot& slot : slots)
+            if (slot.name == name) return &slot;
+        return nullptr;
+    }
+    const Setting* find_setting(const std::string& name) const {
+        const auto found = settings.find(name);
+        return found == settings.end() ? nullptr : &found->second;
+    }
+};
+
+// Why something is not as it should be, for people.
+struct Problem {
+    std::string what;
+    std::string hint;
+};
+
+// Whether the replication role gets in, tried with a walreceiver's own connection string.
+struct ReplicationLogin {
+    enum class Outcome {
+        kNotTried,
+        kWorks,
+        kNoHbaLine,  // a line has to be added
+        kRefused,    // a wrong password, a line that rejects, no such right: see `problem`
+    };
+    Outcome outcome = Outcome::kNotTried;
+    Problem problem;
+};
+
+// What the node's host tells. Without a server, that is all there is.
+struct HostState {
+    bool is_this_machine = false;  // else nothing below is known
+    postgres::DataDirectory directory;
+    bool is_running = false;                  // a postmaster works in the directory
+    bool has_backup_label = false;            // a base backup on which no server has run yet
+    std::string account;                      // as which the server runs, or will
+    std::optional<Problem> passfile_problem;  // its walreceiver could not use the passfile
+    std::optional<Problem> problem;           // the directory can't be looked at
+};
+
+struct NodeObservation {
+    std::optional<ServerState> server;  // nothing: see `unreachable`
+    Problem unreachable;
+    bool is_refused = false;   // it answered, and does not let us in
+    bool is_starting = false;  // it answered that it is starting up, shutting down or not yet consistent
+    // The server that answers works in another directory than the file says.
+    bool is_other_server = false;
+    HostState host;
+    ReplicationLogin replication_login;  // of its downstreams, at this node
+};
+
+struct Passfile {
+    bool exists = false;
+    bool has_user = false;              // an entry for Cascade::user on the primary
+    bool has_replication_user = false;  // an entry for Cascade::replication_user on the primary
+    std::optional<Problem> problem;     // it can't be read
+};
+
+struct Observation {
+    std::map<std::string, NodeObservation> nodes;  // every node of the file
+    Passfile passfile;
+
+    const NodeObservation& node(const std::string& name) const { return nodes.at(name); }
+};
+
+}  // namespace pgcascade::tree

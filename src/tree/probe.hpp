@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+
+#include "tree/cascade_file.hpp"
+#include "tree/observation.hpp"
+
+namespace pgcascade::tree {
+
+struct ProbeOptions {
+    std::chrono::milliseconds timeout{5'000};  // of each login and each query
+    bool check_logins = false;                 // try the replication role at every upstream that needs it
+    int stop_fd = -1;
+};
+
+// Asks all nodes at once, a thread each, so that it takes as long as the slowest answer. What can't be
+// reached or looked at is part of the answer. Throws Stopped.
+Observation probe(const Cascade& cascade, const ProbeOptions& options = {});
+
+// What one connection tells; `setting_names` are the settings that are wanted. Throws ServerError,
+// ConnectionError, Stopped.
+ServerState observe(postgres::Connection& connection, const std::string& replication_user,
+                    const std::vector<std::string>& setting_names);
+
+// The settings that a probe asks for: those of the file, and those that plan() has an opinion on.
+std::vector<std::string> settings_of_interest(const Node& node);
+
+}  // namespace pgcascade::tree
