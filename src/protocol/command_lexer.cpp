@@ -68,7 +68,7 @@ void cut_identifier(std::string& name) {
 
 Token CommandLexer::next() {
     rest_ = without_leading_space(rest_);
-    if (rest_.empty()) return Token{.kind = Token::Kind::kEnd, .text = {}, .source = rest_, .lsn = {}};
+    if (rest_.empty()) return take(Token::Kind::kEnd, 0);
     const char first = rest_.front();
     if (first == '\'') return quoted(Token::Kind::kString, first);
     if (first == '"') return quoted(Token::Kind::kQuotedIdentifier, first);
