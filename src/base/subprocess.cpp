@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,11 +45,13 @@ struct Prepared {
     std::vector<std::string> environment_strings;
     std::vector<char*> environment;
     const Command* command = nullptr;
+    pid_t parent = -1;
 };
 
 Prepared prepare(const Command& command) {
     Prepared prepared;
     prepared.command = &command;
+    prepared.parent = ::getpid();
     for (const std::string& argument : command.arguments)
         prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
     prepared.arguments.push_back(nullptr);
@@ -87,6 +90,10 @@ Prepared prepare(const Command& command) {
         const FileOwner ids = command.account->ids;
         if (::setgroups(1, &ids.group) != 0 || ::setgid(ids.group) != 0 || ::setuid(ids.user) != 0) fail();
     }
+    // A change of the user clears it, so it comes after; and the parent may be gone by now.
+    if (command.end_with_parent &&
+        (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || ::getppid() != prepared.parent))
+        fail();
     const char* directory = !command.directory.empty() ? command.directory.c_str()
                             : command.account          ? "/"
                                                        : nullptr;
@@ -133,6 +140,15 @@ class Child {
     FileDescriptor pidfd_;
 };
 
+// The child's input is a file, not a pipe: it can be longer than a pipe holds, and nobody needs to feed it.
+FileDescriptor input_file(const Command& command) {
+    FileDescriptor input{::memfd_create("input", MFD_CLOEXEC)};
+    if (!input) throw SystemError("can't make a memory file", errno);
+    write_all(input.get(), command.input, "a memory file");
+    ::lseek(input.get(), 0, SEEK_SET);
+    return input;
+}
+
 // Takes what is there without waiting; false at the end of the output.
 bool take_output(int fd, std::string& output) {
     char buffer[16 * 1024];
@@ -174,12 +190,7 @@ Account Account::current() {
 
 CommandResult run(const Command& command, int stop_fd) {
     const Prepared prepared = prepare(command);
-    // The child's input is a file, not a pipe: it can be longer than a pipe holds, and nobody needs to feed
-    // it.
-    const FileDescriptor input{::memfd_create("input", MFD_CLOEXEC)};
-    if (!input) throw SystemError("can't make a memory file", errno);
-    write_all(input.get(), command.input, "a memory file");
-    ::lseek(input.get(), 0, SEEK_SET);
+    const FileDescriptor input = input_file(command);
     Pipe output;
     Pipe failure;
 
@@ -205,6 +216,33 @@ CommandResult run(const Command& command, int stop_fd) {
     if (open) take_output(output.read_end.get(), result.output);
     result.exit_status = child.reap();
     return result;
+}
+
+DetachedProcess start_detached(const Command& command, int output_fd) {
+    const Prepared prepared = prepare(command);
+    const FileDescriptor input = input_file(command);
+    Pipe started;
+    Pipe failure;
+
+    // Two forks: the process is adopted by init, which reaps it whenever it ends.
+    const pid_t middle = ::fork();
+    if (middle < 0) throw SystemError("can't start " + command.arguments[0], errno);
+    if (middle == 0) {
+        ::setsid();
+        const pid_t pid = ::fork();
+        if (pid == 0) become(prepared, input.get(), output_fd, failure.write_end.get());
+        const bool told = ::write(started.write_end.get(), &pid, sizeof pid) == sizeof pid;
+        ::_exit(pid > 0 && told ? 0 : 1);
+    }
+    started.write_end.reset();
+    failure.write_end.reset();
+    const int status = Child{middle}.reap();
+    DetachedProcess process;
+    if (status != 0 || ::read(started.read_end.get(), &process.pid, sizeof process.pid) != sizeof process.pid)
+        throw SystemError("can't start " + command.arguments[0], EAGAIN);
+    process.pidfd = FileDescriptor{static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0))};
+    throw_if_not_started(failure.read_end.get(), command.arguments[0]);
+    return process;
 }
 
 }  // namespace pgcascade

@@ -31,11 +31,22 @@ struct Command {
     std::optional<Account> account;      // nothing: as this process
     std::filesystem::path directory;     // working directory; empty: "/" with an account, else unchanged
     std::string input;                   // standard input
+    bool end_with_parent = false;        // SIGTERM when this process (strictly: the calling thread) is gone
 };
 
 // Runs the command to its end and collects what it prints. A grandchild that keeps the output open does not
 // delay the return. Throws SystemError where it can't be started; Stopped (and ends the child by SIGTERM,
 // then SIGKILL) where stop_fd gets readable.
 CommandResult run(const Command& command, int stop_fd = -1);
+
+// A process that goes on when this one ends.
+struct DetachedProcess {
+    pid_t pid = -1;
+    FileDescriptor pidfd;  // readable once the process has ended; none where it ended at once
+};
+
+// Starts the command in a session of its own, no child of this process; what it prints goes to output_fd.
+// Throws SystemError where it can't be started.
+DetachedProcess start_detached(const Command& command, int output_fd);
 
 }  // namespace pgcascade

@@ -6,9 +6,10 @@
 #include <optional>
 #include <string>
 
-#include <pgcascade/error.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "base/file.hpp"
+#include <pgcascade/error.hpp>
 
 namespace pgcascade::postgres {
 
@@ -98,6 +99,24 @@ DataDirectory inspect_data_directory(const fs::path& path) {
             .major_version = *version,
             .system_identifier = *identifier,
             .is_standby = is_there(path / "standby.signal")};
+}
+
+static void make_missing(const fs::path& path) {
+    if (path.empty() || is_there(path)) return;
+    make_missing(path.parent_path());
+    if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
+        throw SystemError("can't make the directory " + path.string(), errno);
+    // Whatever the umask: other nodes' accounts may have to pass.
+    if (::chmod(path.c_str(), 0755) != 0) throw SystemError("can't set the mode of " + path.string(), errno);
+    fsync_directory(path.parent_path());
+}
+
+void make_data_directory(const fs::path& path, std::optional<FileOwner> owner) {
+    make_missing(path.has_filename() ? path : path.parent_path());
+    // PostgreSQL starts on 0700 and 0750 only.
+    if (::chmod(path.c_str(), 0700) != 0) throw SystemError("can't set the mode of " + path.string(), errno);
+    if (owner && ::chown(path.c_str(), owner->user, owner->group) != 0)
+        throw SystemError("can't give away " + path.string(), errno);
 }
 
 void clear_partial(const fs::path& path) {

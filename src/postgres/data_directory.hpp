@@ -2,6 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+
+#include "base/file.hpp"
 
 // What a data directory on this machine is, without a server.
 
@@ -24,6 +27,11 @@ struct DataDirectory {
 // A symbolic link to a data directory counts as one. Throws SystemError where it can't be read
 // (permissions).
 DataDirectory inspect_data_directory(const std::filesystem::path& path);
+
+// Makes the directory where it is missing, its missing parents too (mode 0755, so that the server's account
+// gets through), and gives it the mode 0700 and the owner (nothing: whoever runs this process) that a server
+// needs. Throws SystemError.
+void make_data_directory(const std::filesystem::path& path, std::optional<FileOwner> owner);
 
 // The file that makes a directory kPartialClone, whatever else is in it: made, durably, before anything else,
 // and removed, durably, as the last act of a clone. A server does not start on a directory that holds it,

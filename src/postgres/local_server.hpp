@@ -7,50 +7,83 @@
 
 #include "base/subprocess.hpp"
 #include "postgres/installation.hpp"
+#include "postgres/settings_file.hpp"
 
-// A server on this machine: made, configured, started and stopped through its own programs.
+// A server on this machine: made, configured, started and stopped through its own programs. It outlives this
+// process. Not for use by two threads at once; two processes are kept apart by postmaster.pid.
+// Source: PostgreSQL, miscadmin.h and utils/init/miscinit.c (postmaster.pid), pg_ctl.c, initdb.c.
 
 namespace pgcascade::postgres {
 
-using Settings = std::map<std::string, std::string>;
-
 class LocalServer {
   public:
+    // stop_fd: where it gets readable, the waits of init(), start() and stop() end with Stopped.
     LocalServer(Installation installation, Account account, std::filesystem::path data_directory,
                 int stop_fd = -1);
 
-    // The account that a server with this data directory has to run as: the directory's owner where it
-    // exists; else whoever runs this process, or, where that is root, `postgres`, or what the environment's
-    // SUDO_USER names, or `nobody`.
+    // The account that a server with this data directory has to run as: the directory's owner where it exists
+    // and is not root; else whoever runs this process, or, where that is root, `postgres`, or what the
+    // environment's SUDO_USER names, or `nobody`. Throws ConfigError where there is none.
     static Account account_for(const std::filesystem::path& data_directory);
+
+    // Throws ConfigError where this process can't act as the account, or the account can't reach the
+    // directory in which the data directory lies (a parent with mode 0700, say). init() and start() begin
+    // with it.
+    void require_access() const;
 
     struct InitOptions {
         std::string superuser;
-        std::string superuser_password;  // never on a command line
+        std::string superuser_password;  // never on a command line, never in a file
     };
-    // initdb with data checksums, UTF8, locale C.UTF-8, scram-sha-256. All or nothing: a cut-off initdb
-    // leaves nothing that looks like a cluster. Throws SystemError with what initdb said.
+    // initdb with data checksums, UTF8, locale C.UTF-8, scram-sha-256, and its Unix socket in /tmp, which
+    // every machine has. The data directory may be missing, empty or a partial one of ours, which is cleared;
+    // its missing parents are made. All or nothing: cut off at any moment, the directory holds the unfinished
+    // marker. Throws ConfigError for a directory that is in the way, SystemError with what initdb said.
     void init(const InitOptions& options);
 
     // Merges into postgresql.auto.conf, durably, while the server is down (ALTER SYSTEM does it while it is
-    // up).
+    // up). Throws Error where it runs.
     void write_settings(const Settings& settings);
     Settings read_settings() const;  // of postgresql.auto.conf
 
-    bool is_running() const;  // by postmaster.pid and a living process
-    void
-    start();  // returns once it takes connections or is a standby that replays; throws with the log's tail
+    // By postmaster.pid and a living process that works in this directory: a file that a killed server left
+    // behind does not count, nor does another process that has got its number since.
+    bool is_running() const;
+
+    // Starts the server with the options of its last start (postmaster.opts), where there was one. Returns
+    // once it takes connections, or replays as a standby that does not yet; at once where it runs already.
+    // Waits as long as its recovery lasts, but a new standby that gets no WAL from its upstream waits for
+    // ever: after standby_timeout this throws, and leaves it running. Throws SystemError with the tail of its
+    // log.
+    void start(std::chrono::milliseconds standby_timeout = std::chrono::milliseconds{60'000});
+
     enum class StopMode { kSmart, kFast, kImmediate };
-    void stop(StopMode mode = StopMode::kFast);
+    // Returns once the server has ended, at once where it does not run. A fast stop of an upstream waits
+    // until its standbys have received everything. Throws SystemError when it takes longer than `timeout` (0:
+    // no limit).
+    void stop(StopMode mode = StopMode::kFast,
+              std::chrono::milliseconds timeout = std::chrono::milliseconds{60'000});
+
     void restart() {
         stop();
         start();
     }
 
-    std::filesystem::path log_file() const;  // <data_directory>/log/… or where `start` sends it
+    // Where start() sends what the server prints: <data_directory>.log, so that it is no part of a base
+    // backup; or log/pgcascade.log within, where the parent directory is not writable. A server with a
+    // logging_collector goes on in files of its own.
+    std::filesystem::path log_file() const;
     const std::filesystem::path& data_directory() const { return data_directory_; }
+    const Account& account() const { return account_; }
 
   private:
+    void prepare_data_directory() const;
+    void run_initdb(const InitOptions& options, const std::filesystem::path& directory) const;
+    // The processes of a killed server or initdb live on for a moment and are in the way of the next.
+    void wait_for_leftovers(const std::filesystem::path& directory) const;
+    void wait_until_ready(const DetachedProcess& server, const std::filesystem::path& log,
+                          std::uintmax_t log_begin, std::chrono::milliseconds standby_timeout) const;
+
     Installation installation_;
     Account account_;
     std::filesystem::path data_directory_;

@@ -1,0 +1,419 @@
+#include "postgres/local_server.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/clock.hpp"
+#include "base/diagnostics.hpp"
+#include "base/stop_signal.hpp"
+#include "postgres/connection.hpp"
+#include "postgres/data_directory.hpp"
+#include "postgres/postmaster_pid.hpp"
+
+namespace pgcascade::postgres {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr const char* kInitDirectory = "initdb";
+constexpr const char* kSettingsFile = "postgresql.auto.conf";
+// Processes of a killed server end by themselves when they notice; one in a long query may take its time.
+constexpr milliseconds kLeftoverTimeout{30'000};
+
+bool is_root() {
+    return ::geteuid() == 0;
+}
+
+[[noreturn]] void rethrow(const std::string& doing, const fs::filesystem_error& problem) {
+    throw SystemError(doing + ": " + problem.path1().string(), problem.code().value());
+}
+
+std::optional<Account> account_if_any(const std::string& name) {
+    if (name.empty() || name == "root") return std::nullopt;
+    try {
+        return Account::named(name);
+    } catch (const ConfigError&) {
+        return std::nullopt;
+    }
+}
+
+Account unprivileged_account() {
+    if (!is_root()) return Account::current();
+    const char* sudo_user = std::getenv("SUDO_USER");
+    for (const char* name : {"postgres", sudo_user != nullptr ? sudo_user : "", "nobody"})
+        if (auto account = account_if_any(name)) return *account;
+    throw ConfigError("there is no account that the servers could run as (PostgreSQL does not run as root)",
+                      "create one: adduser --system --group postgres");
+}
+
+// Everything in `from` moves up beside it.
+void move_up(const fs::path& from) {
+    const fs::path to = from.parent_path();
+    try {
+        std::vector<fs::path> names;
+        for (const fs::directory_entry& entry : fs::directory_iterator{from})
+            names.push_back(entry.path().filename());
+        // Without global/pg_control no server starts, so it comes last.
+        std::stable_partition(names.begin(), names.end(),
+                              [](const fs::path& name) { return name != "global"; });
+        for (const fs::path& name : names) fs::rename(from / name, to / name);
+        fs::remove(from);
+    } catch (const fs::filesystem_error& problem) {
+        rethrow("can't move the new cluster to " + to.string(), problem);
+    }
+    fsync_directory(to);
+}
+
+std::string last_lines(const std::string& text, int count) {
+    std::size_t begin = text.size();
+    while (begin > 0 && (text[begin - 1] == '\n')) --begin;
+    const std::size_t end = begin;
+    for (; begin > 0; --begin)
+        if (text[begin - 1] == '\n' && --count == 0) break;
+    return text.substr(begin, end - begin);
+}
+
+// A logging_collector names its present file in current_logfiles: "stderr log/postgresql-….log".
+std::string collected_log(const fs::path& data_directory) {
+    try {
+        const std::string line = read_file(data_directory / "current_logfiles");
+        const auto space = line.find(' ');
+        if (space == std::string::npos) return {};
+        return read_file(data_directory / line.substr(space + 1, line.find('\n') - space - 1));
+    } catch (const SystemError&) {
+        return {};
+    }
+}
+
+std::string tail_of_log(const fs::path& log, std::uintmax_t begin, const fs::path& data_directory) {
+    constexpr int kLines = 20;
+    std::string text;
+    try {
+        text = read_file(log).substr(begin);
+    } catch (const std::exception&) {
+        return "(its log " + log.string() + " can't be read)";
+    }
+    const std::string collected = collected_log(data_directory);
+    std::string tail = last_lines(text, kLines);
+    if (!collected.empty()) tail += "\n" + last_lines(collected, kLines);
+    return tail.empty() ? "(it logged nothing)" : tail;
+}
+
+// postmaster.opts: program "argument" "argument" …
+std::vector<std::string> options_of_last_start(const fs::path& data_directory) {
+    std::string text;
+    try {
+        text = read_file(data_directory / "postmaster.opts");
+    } catch (const SystemError& problem) {
+        if (problem.error_number() == ENOENT) return {};
+        throw;
+    }
+    std::vector<std::string> options;
+    for (std::size_t at = text.find(" \""); at != std::string::npos; at = text.find(" \"", at)) {
+        const std::size_t end = text.find('"', at + 2);
+        if (end == std::string::npos) break;
+        options.push_back(text.substr(at + 2, end - at - 2));
+        at = end;
+    }
+    // The directory may have moved since.
+    for (std::size_t i = 0; i < options.size();) {
+        const auto at = options.begin() + static_cast<std::ptrdiff_t>(i);
+        if (!options[i].starts_with("-D"))
+            ++i;
+        else
+            options.erase(at, options[i] == "-D" && i + 1 < options.size() ? at + 2 : at + 1);
+    }
+    return options;
+}
+
+Conninfo local_conninfo(const PostmasterPid& file, const fs::path& data_directory) {
+    std::string host = file.listen_address == "*" || file.listen_address == "0.0.0.0" ? "127.0.0.1"
+                       : file.listen_address == "::"                                  ? "::1"
+                                                                                      : file.listen_address;
+    if (!file.socket_directory.empty()) host = (data_directory / file.socket_directory).string();
+    return Conninfo{}
+        .with("host", host)
+        .with("port", file.port)
+        .with("dbname", "postgres")
+        .with("sslmode", "disable")
+        .with("gssencmode", "disable");
+}
+
+// A server that still starts refuses every login, with a DETAIL only where it replays already and just can't
+// be queried yet (postmaster.c: CAC_NOTCONSISTENT, CAC_NOTHOTSTANDBY). The message itself may be in any
+// language.
+bool answers_or_replays(const PostmasterPid& file, const fs::path& data_directory, int stop_fd) {
+    if (file.socket_directory.empty() && file.listen_address.empty()) return false;
+    try {
+        const Connection connection{local_conninfo(file, data_directory),
+                                    {.name = {}, .timeout = milliseconds{2'000}, .stop_fd = stop_fd}};
+        return true;
+    } catch (const LoginError&) {
+        return true;
+    } catch (const ConnectionError& problem) {
+        return std::string_view{problem.what()}.find("DETAIL:") != std::string_view::npos;
+    }
+}
+
+FileDescriptor open_process(pid_t pid) {
+    return FileDescriptor{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
+}
+
+FileDescriptor open_log(const fs::path& log, const Account& account) {
+    if (log.parent_path().filename() == "log") {
+        ::mkdir(log.parent_path().c_str(), 0700);
+        if (is_root() && ::lchown(log.parent_path().c_str(), account.ids.user, account.ids.group) != 0)
+            throw SystemError("can't give away " + log.parent_path().string(), errno);
+    }
+    FileDescriptor fd{::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)};
+    if (!fd) throw SystemError("can't open the server's log " + log.string(), errno);
+    if (is_root() && ::fchown(fd.get(), account.ids.user, account.ids.group) != 0)
+        throw SystemError("can't give away " + log.string(), errno);
+    return fd;
+}
+
+int stop_signal(LocalServer::StopMode mode) {
+    switch (mode) {
+        case LocalServer::StopMode::kSmart:
+            return SIGTERM;
+        case LocalServer::StopMode::kFast:
+            return SIGINT;
+        case LocalServer::StopMode::kImmediate:
+            return SIGQUIT;
+    }
+    return SIGINT;
+}
+
+}  // namespace
+
+LocalServer::LocalServer(Installation installation, Account account, fs::path data_directory, int stop_fd)
+    : installation_(std::move(installation)),
+      account_(std::move(account)),
+      data_directory_(fs::absolute(data_directory)),
+      stop_fd_(stop_fd) {}
+
+Account LocalServer::account_for(const fs::path& data_directory) {
+    struct stat status {};
+    if (::stat(data_directory.c_str(), &status) == 0 && status.st_uid != 0)
+        return Account::of_user(status.st_uid);
+    return unprivileged_account();
+}
+
+void LocalServer::require_access() const {
+    if (account_.ids.user == 0)
+        throw ConfigError(data_directory_.string() + ": PostgreSQL does not run as root",
+                          "give the directory to an unprivileged account, such as postgres");
+    if (!is_root() && ::geteuid() != account_.ids.user)
+        throw ConfigError(data_directory_.string() + " belongs to the account " + account_.name,
+                          "run pgcascade as " + account_.name + ", or as root");
+
+    fs::path existing = data_directory_.parent_path();
+    while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
+    const auto enters = [this](const fs::path& directory) {
+        return run({.arguments = {"test", "-x", directory.string()},
+                    .account = account_,
+                    .directory = {},
+                    .input = {}})
+                   .exit_status == 0;
+    };
+    if (enters(existing)) return;
+    fs::path blocked;
+    for (const fs::path& part : existing) {
+        blocked /= part;
+        if (!enters(blocked)) break;
+    }
+    throw ConfigError(
+        fmt::format("the account {}, as which the server runs, can't reach {}: it may not enter {}",
+                    account_.name, data_directory_.string(), blocked.string()),
+        fmt::format("put the data directory where it can, or: chmod o+x {}", blocked.string()));
+}
+
+void LocalServer::prepare_data_directory() const {
+    using State = DataDirectory::State;
+    switch (inspect_data_directory(data_directory_).state) {
+        case State::kCluster:
+            throw ConfigError(data_directory_.string() + " holds a cluster already");
+        case State::kForeign:
+            throw ConfigError(data_directory_.string() + " is not empty and holds no cluster",
+                              "name another directory, or empty this one by hand");
+        case State::kPartialClone:
+            // An initdb whose pgcascade was killed ends by itself, but not at once.
+            wait_for_leftovers(data_directory_);
+            wait_for_leftovers(data_directory_ / kInitDirectory);
+            clear_partial(data_directory_);
+            break;
+        case State::kMissing:
+        case State::kEmpty:
+            break;
+    }
+    make_data_directory(data_directory_, account_.ids);
+}
+
+void LocalServer::run_initdb(const InitOptions& options, const fs::path& directory) const {
+    // The password comes through standard input, which is a file in memory: there is nothing to remove,
+    // whatever happens. An initdb that outlived us would go on writing where the next attempt cleans up.
+    const CommandResult result = run(
+        {.arguments = {installation_.program("initdb").string(), "--pgdata", directory, "--username",
+                       options.superuser, "--pwfile", "/dev/stdin", "--auth", "scram-sha-256", "--encoding",
+                       "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-instructions"},
+         .account = account_,
+         .directory = data_directory_,  // where wait_for_leftovers() finds it
+         .input = options.superuser_password + "\n",
+         .end_with_parent = true},
+        stop_fd_);
+    if (result.exit_status != 0)
+        throw SystemError(fmt::format("initdb of {} failed (exit status {}):\n{}", data_directory_.string(),
+                                      result.exit_status, last_lines(result.output, 20)),
+                          0);
+}
+
+void LocalServer::init(const InitOptions& options) {
+    if (options.superuser_password.empty())
+        throw ConfigError("the superuser of a new cluster needs a password");
+    require_access();
+    prepare_data_directory();
+    const fs::path marker = data_directory_ / kUnfinishedMarker;
+    write_file_durably(marker, "initdb\n", 0600, account_.ids);
+
+    // initdb wants an empty directory, so it gets one within. That, and not one beside it, because the data
+    // directory can be a mount point or lie where the account may not write.
+    const fs::path directory = data_directory_ / kInitDirectory;
+    run_initdb(options, directory);
+    LocalServer{installation_, account_, directory}.write_settings({{"unix_socket_directories", "/tmp"}});
+    move_up(directory);
+
+    if (::unlink(marker.c_str()) != 0) throw SystemError("can't remove " + marker.string(), errno);
+    fsync_directory(data_directory_);
+}
+
+void LocalServer::write_settings(const Settings& settings) {
+    if (is_running())
+        throw Error(data_directory_.string() + ": settings can't be written while the server runs",
+                    "use ALTER SYSTEM");
+    Settings merged = read_settings();
+    for (const auto& [name, value] : settings) merged.insert_or_assign(name, value);
+    write_file_durably(data_directory_ / kSettingsFile, to_settings_text(merged), 0600, account_.ids);
+}
+
+Settings LocalServer::read_settings() const {
+    try {
+        return parse_settings(read_file(data_directory_ / kSettingsFile));
+    } catch (const SystemError& problem) {
+        if (problem.error_number() == ENOENT) return {};
+        throw;
+    } catch (const ConfigError& problem) {
+        throw ConfigError(data_directory_.string() + ": " + problem.what(), problem.hint());
+    }
+}
+
+bool LocalServer::is_running() const {
+    const auto file = read_postmaster_pid(data_directory_);
+    return file && is_server_process(file->pid, data_directory_);
+}
+
+fs::path LocalServer::log_file() const {
+    fs::path beside = data_directory_;
+    beside += ".log";
+    const bool writable = fs::exists(beside) ? ::access(beside.c_str(), W_OK) == 0
+                                             : ::access(beside.parent_path().c_str(), W_OK) == 0;
+    return writable ? beside : data_directory_ / "log" / "pgcascade.log";
+}
+
+void LocalServer::wait_for_leftovers(const fs::path& directory) const {
+    const SteadyTime deadline = steady_now() + kLeftoverTimeout;
+    for (const pid_t pid : server_processes(directory)) {
+        const FileDescriptor process = open_process(pid);
+        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_now()).count();
+        if (process &&
+            wait_for(process.get(), POLLIN, static_cast<int>(std::max<long>(left, 0)), stop_fd_) == 0)
+            throw SystemError(fmt::format("{}: process {} of a server that is gone still runs",
+                                          data_directory_.string(), pid),
+                              0, fmt::format("end it: kill {}", pid));
+    }
+}
+
+void LocalServer::wait_until_ready(const DetachedProcess& server, const fs::path& log,
+                                   std::uintmax_t log_begin, milliseconds standby_timeout) const {
+    using Status = PostmasterPid::Status;
+    constexpr int kLookMs = 20;
+    constexpr int kLooksPerLogin = 25;  // each refused login is a line in the server's log
+    const auto fail = [&](const char* what) {
+        throw SystemError(fmt::format("the server in {} {}; its log ends:\n{}", data_directory_.string(),
+                                      what, tail_of_log(log, log_begin, data_directory_)),
+                          0, "the whole log is in " + log.string());
+    };
+    const bool is_standby = fs::exists(data_directory_ / "standby.signal");
+    const SteadyTime deadline = steady_now() + standby_timeout;
+    for (int look = 1;; ++look) {
+        if (!server.pidfd || wait_for(server.pidfd.get(), POLLIN, kLookMs, stop_fd_) != 0)
+            fail("did not start");
+        const auto file = read_postmaster_pid(data_directory_);
+        if (!file || file->pid != server.pid) continue;
+        if (file->status == Status::kReady || file->status == Status::kStandby) return;
+        if (!is_standby) continue;
+        if (look % kLooksPerLogin == 0 && answers_or_replays(*file, data_directory_, stop_fd_)) return;
+        if (steady_now() > deadline) fail("runs, but gets no WAL to start from");
+    }
+}
+
+void LocalServer::start(milliseconds standby_timeout) {
+    require_access();
+    const fs::path log = log_file();
+    if (is_running()) {
+        const pid_t pid = read_postmaster_pid(data_directory_).value_or(PostmasterPid{}).pid;
+        wait_until_ready({pid, open_process(pid)}, log, 0, standby_timeout);
+        return;
+    }
+    if (const auto stale = read_postmaster_pid(data_directory_)) {
+        wait_for_leftovers(data_directory_);
+        remove_stale_locks(data_directory_, *stale);
+    }
+    const FileDescriptor output = open_log(log, account_);
+    const std::uintmax_t log_begin = fs::file_size(log);
+    Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
+                    .account = account_,
+                    .directory = {},
+                    .input = {}};
+    for (std::string& option : options_of_last_start(data_directory_))
+        command.arguments.push_back(std::move(option));
+    diagnostics::detail("starting the server in " + data_directory_.string());
+    const DetachedProcess server = start_detached(command, output.get());
+    wait_until_ready(server, log, log_begin, standby_timeout);
+}
+
+void LocalServer::stop(StopMode mode, milliseconds timeout) {
+    const auto file = read_postmaster_pid(data_directory_);
+    if (!file) return;
+    const FileDescriptor process = open_process(file->pid);
+    // Looked at only now that the number can't pass to another process.
+    if (!process || !is_server_process(file->pid, data_directory_)) return;
+    if (::syscall(SYS_pidfd_send_signal, process.get(), stop_signal(mode), nullptr, 0) != 0) {
+        if (errno == ESRCH) return;
+        throw SystemError("can't stop the server in " + data_directory_.string(), errno,
+                          "run pgcascade as " + account_.name + ", or as root");
+    }
+    const int timeout_ms = timeout.count() > 0 ? static_cast<int>(timeout.count()) : -1;
+    if (wait_for(process.get(), POLLIN, timeout_ms, stop_fd_) == 0)
+        throw SystemError(
+            fmt::format("the server in {} has not stopped within {} ms; its log ends:\n{}",
+                        data_directory_.string(), timeout.count(),
+                        tail_of_log(log_file(), 0, data_directory_)),
+            0, "it waits for its clients (smart) or its standbys (fast): stop it with another mode");
+}
+
+}  // namespace pgcascade::postgres
