@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,12 +23,34 @@ enum class Format : std::uint8_t {
 std::string_view to_string(Format format);
 std::optional<Format> parse_format(std::string_view name);
 
+// Named after the plugin's options, with its defaults.
+struct Wal2JsonOptions {
+    bool include_xids = false;
+    bool include_timestamp = false;  // in UTC, where the plugin prints the server's time zone
+    bool include_lsn = false;        // of a begin without "nextlsn", which pgoutput tells at the commit only
+
+    // The name of a type as the server's format_type(oid, modifier) prints it, empty where it knows none.
+    // Asked once per column and type. Null: made from the built-in types and what pgoutput announces; then a
+    // domain appears as its base type, and the type of an extension without its modifier.
+    std::function<std::string(std::uint32_t type_oid, std::int32_t type_modifier)> format_type = nullptr;
+};
+
+// For the "source" of each event.
+struct DebeziumOptions {
+    std::string server_name = "pgcascade";  // "name", Debezium's topic.prefix
+    std::string database = "";              // "db"
+    std::string version = "pgcascade";      // "version", where Debezium prints its own
+};
+
 struct FormatOptions {
     Format format = Format::kJson;
 
     // json and wal2json: a line for each begin and commit. Unset: as the format is used to, which is no in
     // json and yes in wal2json.
-    std::optional<bool> transactions;
+    std::optional<bool> transactions = std::nullopt;
+
+    Wal2JsonOptions wal2json = {};
+    DebeziumOptions debezium = {};
 };
 
 // Turns changes into bytes. Owned and called by one thread; one formatter serves one stream (what it prepares

@@ -35,11 +35,11 @@ std::unique_ptr<Formatter> make_formatter(FormatOptions options) {
         case Format::kJson:
             return make_json_formatter(options);
         case Format::kWal2Json:
+            return make_wal2json_formatter(options);
         case Format::kDebezium:
-            break;
+            return make_debezium_formatter(options);
     }
-    throw ConfigError{"the output format " + std::string{to_string(options.format)} +
-                      " is not available yet"};
+    throw Error{"there is no output format number " + std::to_string(static_cast<int>(options.format))};
 }
 
 }  // namespace pgcascade

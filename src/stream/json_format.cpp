@@ -1,11 +1,10 @@
 #include <vector>
 
-#include <pgcascade/error.hpp>
-
 #include "stream/formatters.hpp"
 #include "stream/json_value.hpp"
 #include "stream/json_writer.hpp"
 #include "stream/prepared_relations.hpp"
+#include "stream/row_values.hpp"
 
 namespace pgcascade {
 
@@ -22,13 +21,9 @@ struct PreparedRelation {
     std::vector<PreparedColumn> columns;
 };
 
-std::string qualified_name(const Relation& relation) {
-    return "\"schema\":" + json_string(relation.schema) + ",\"table\":" + json_string(relation.table);
-}
-
 PreparedRelation prepare(const Relation& relation) {
     PreparedRelation prepared;
-    prepared.name = qualified_name(relation);
+    prepared.name = json_qualified_name(relation);
     prepared.columns.reserve(relation.columns.size());
     for (const Column& column : relation.columns)
         prepared.columns.push_back({"," + json_string(column.name) + ":", json_kind(column), column.is_key});
@@ -157,10 +152,7 @@ void JsonFormatter::row_change(const Change& change) {
 
 // Returns whether every value was there.
 bool JsonFormatter::row(const Row& row, const PreparedRelation& relation, bool key_only) {
-    const std::span<const Value> values = row.values();
-    if (values.size() != relation.columns.size())
-        throw Error{"a row of " + std::to_string(values.size()) + " values does not fit its relation (" +
-                    relation.name + ") of " + std::to_string(relation.columns.size()) + " columns"};
+    const std::span<const Value> values = values_of(row, relation.columns.size());
     writer_.raw("{");
     bool first = true;
     bool complete = true;

@@ -1,8 +1,8 @@
 #include "stream/json_value.hpp"
 
-#include <pgcascade/error.hpp>
-
-#include "stream/type_oids.hpp"
+#include "stream/builtin_types.hpp"
+#include "stream/row_values.hpp"
+#include "stream/type_name.hpp"
 
 namespace pgcascade {
 
@@ -19,14 +19,8 @@ bool is_safe_integer(std::string_view text) {
 
 }  // namespace
 
-std::string_view text_of(const Value& value) {
-    if (value.state() == Value::State::kText) return value.bytes();
-    throw Error{"a value came in PostgreSQL's binary form, which has no place in an output format",
-                "stream without the option binary"};
-}
-
 JsonKind json_kind(const Column& column) {
-    switch (column.type_oid) {
+    switch (value_type_oid(column)) {
         case type_oid::kBool:
             return JsonKind::kBool;
         case type_oid::kInt2:

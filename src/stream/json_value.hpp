@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
 #include <pgcascade/change.hpp>
 
@@ -17,9 +16,6 @@ enum class JsonKind : std::uint8_t {
     kInt8,    // a number up to 2^53 - 1 in magnitude, beyond it a string
     kJson,
 };
-
-// The text of a value that is there. Throws Error where the server sent it in binary form.
-std::string_view text_of(const Value& value);
 
 JsonKind json_kind(const Column& column);
 

@@ -1,5 +1,6 @@
 #include "stream/json_writer.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include <openssl/evp.h>
@@ -77,6 +78,10 @@ std::string json_string(std::string_view text) {
     writer.string(text);
     writer.finish();
     return json;
+}
+
+std::string json_qualified_name(const Relation& relation) {
+    return "\"schema\":" + json_string(relation.schema) + ",\"table\":" + json_string(relation.table);
 }
 
 bool is_utf8(std::string_view bytes) {
@@ -216,6 +221,11 @@ void JsonWriter::signed_integer(std::int64_t value) {
     cursor_ = std::to_chars(cursor_, cursor_ + kRoom, value).ptr;
 }
 
+void JsonWriter::padded_integer(std::uint64_t value, int width) {
+    make_room();
+    digits(value, width);
+}
+
 void JsonWriter::lsn(Lsn value) {
     static constexpr char kHex[] = "0123456789ABCDEF";
     make_room();
@@ -230,7 +240,7 @@ void JsonWriter::lsn(Lsn value) {
     put('"');
 }
 
-void JsonWriter::padded(std::uint64_t value, int width) {
+void JsonWriter::digits(std::uint64_t value, int width) {
     for (int at = width - 1; at >= 0; --at, value /= 10) cursor_[at] = static_cast<char>('0' + value % 10);
     cursor_ += width;
 }
@@ -243,34 +253,36 @@ void JsonWriter::utc_time(Timestamp value) {
     make_room();
     put('"');
     const int year{date.year()};
-    padded(static_cast<std::uint64_t>(year), year > 9999 ? 5 : 4);
+    digits(static_cast<std::uint64_t>(year), year > 9999 ? 5 : 4);
     put('-');
-    padded(static_cast<unsigned>(date.month()), 2);
+    digits(static_cast<unsigned>(date.month()), 2);
     put('-');
-    padded(static_cast<unsigned>(date.day()), 2);
+    digits(static_cast<unsigned>(date.day()), 2);
     put('T');
-    padded(static_cast<std::uint64_t>(time.hours().count()), 2);
+    digits(static_cast<std::uint64_t>(time.hours().count()), 2);
     put(':');
-    padded(static_cast<std::uint64_t>(time.minutes().count()), 2);
+    digits(static_cast<std::uint64_t>(time.minutes().count()), 2);
     put(':');
-    padded(static_cast<std::uint64_t>(time.seconds().count()), 2);
+    digits(static_cast<std::uint64_t>(time.seconds().count()), 2);
     put('.');
-    padded(static_cast<std::uint64_t>(time.subseconds().count()), 6);
+    digits(static_cast<std::uint64_t>(time.subseconds().count()), 6);
     raw("Z\"");
 }
 
 void JsonWriter::base64(std::string_view bytes) {
-    constexpr std::size_t kPiece = 3 * 240;  // a multiple of 3 needs no padding in between
     raw("\"");
-    while (!bytes.empty()) {
-        make_room();
-        const std::string_view piece = bytes.substr(0, kPiece);
-        cursor_ += EVP_EncodeBlock(reinterpret_cast<unsigned char*>(cursor_),
-                                   reinterpret_cast<const unsigned char*>(piece.data()),
-                                   static_cast<int>(piece.size()));
-        bytes.remove_prefix(piece.size());
-    }
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), kBase64Piece)))
+        base64_piece(bytes.substr(0, kBase64Piece));
     raw("\"");
+}
+
+void JsonWriter::base64_piece(std::string_view bytes) {
+    static_assert(kBase64Piece % 3 == 0 && kBase64Piece / 3 * 4 < kRoom,
+                  "no padding in between, and a final zero");
+    make_room();
+    cursor_ +=
+        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(cursor_),
+                        reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
 }
 
 }  // namespace pgcascade

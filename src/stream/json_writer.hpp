@@ -47,9 +47,14 @@ class JsonWriter {
 
     void unsigned_integer(std::uint64_t value);
     void signed_integer(std::int64_t value);
-    void lsn(Lsn value);                  // "0/1A2B", quoted
-    void utc_time(Timestamp value);       // "2024-05-01T12:34:56.123456Z", quoted
-    void base64(std::string_view bytes);  // quoted
+    void padded_integer(std::uint64_t value, int width);  // the last `width` digits, zeros in front
+    void lsn(Lsn value);                                  // "0/1A2B", quoted
+    void utc_time(Timestamp value);                       // "2024-05-01T12:34:56.123456Z", quoted
+    void base64(std::string_view bytes);                  // quoted
+
+    // What is inside the quotes of base64(), piece by piece; all but the last are kBase64Piece long.
+    static constexpr std::size_t kBase64Piece = 3 * 240;
+    void base64_piece(std::string_view bytes);
 
   private:
     // Every token that is not cut into pieces is shorter than this.
@@ -64,7 +69,7 @@ class JsonWriter {
         cursor_ = buffer_.data();
     }
     void put(char byte) { *cursor_++ = byte; }
-    void padded(std::uint64_t value, int width);
+    void digits(std::uint64_t value, int width);
     void raw_long(std::string_view json);
     void escape(char byte);
 
@@ -84,6 +89,9 @@ class JsonWriter {
 
 // The text as a JSON string.
 std::string json_string(std::string_view text);
+
+// "schema":"public","table":"t"
+std::string json_qualified_name(const Relation& relation);
 
 // Whether the bytes are well-formed UTF-8 (no surrogates, nothing above U+10FFFF, no overlong form).
 bool is_utf8(std::string_view bytes);

@@ -5,7 +5,7 @@
 #include <pgcascade/error.hpp>
 #include <pgcascade/format.hpp>
 
-#include "stream/type_oids.hpp"
+#include "stream/builtin_types.hpp"
 #include "unit/stream/sample_changes.hpp"
 
 namespace pgcascade {
