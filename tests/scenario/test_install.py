@@ -1,0 +1,72 @@
+"""What `make install` lays down is enough for a program of somebody else's: by find_package and by pkg-config."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+RELEASE = REPOSITORY / "build" / "release"
+
+# Includes every public header and calls into the archive.
+PROGRAM = "\n".join(
+    [f"#include <pgcascade/{header.name}>" for header in sorted((REPOSITORY / "include/pgcascade").glob("*.hpp"))]
+    + ["#include <cstdio>", 'int main() { std::puts(pgcascade::Error("failed", "mend it").hint().c_str()); }', ""]
+)
+
+CMAKE_PROJECT = """
+cmake_minimum_required(VERSION 3.25)
+project(consumer CXX)
+find_package(pgcascade 0.1 REQUIRED)
+add_executable(consumer consumer.cpp)
+target_link_libraries(consumer PRIVATE pgcascade::pgcascade)
+"""
+
+
+def run(*command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert result.returncode == 0, f"{command}: {result.stdout}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    """The tree that make install makes, moved after it was made: nothing in it may name the place it was made for."""
+    staged = tmp_path_factory.mktemp("staged")
+    environment = {**os.environ, "DESTDIR": str(staged)}
+    run("cmake", "--install", RELEASE, "--prefix", "/usr/local", env=environment)
+    moved = tmp_path_factory.mktemp("moved") / "prefix"
+    (staged / "usr" / "local").rename(moved)
+    return moved
+
+
+@pytest.fixture
+def consumer(tmp_path):
+    (tmp_path / "consumer.cpp").write_text(PROGRAM)
+    return tmp_path
+
+
+def test_the_installed_program_runs(prefix):
+    assert run(prefix / "bin" / "pgcascade", "--version").startswith("pgcascade ")
+
+
+def test_find_package_gives_all_a_program_needs(prefix, consumer):
+    (consumer / "CMakeLists.txt").write_text(CMAKE_PROJECT)
+    run("cmake", "-S", consumer, "-B", consumer / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", consumer / "build")
+    assert run(consumer / "build" / "consumer") == "mend it\n"
+
+
+def test_pkg_config_gives_all_a_program_needs(prefix, consumer):
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
+    flags = run("pkg-config", "--cflags", "--libs", "pgcascade", env=environment).split()
+    run("g++", "-std=c++20", consumer / "consumer.cpp", *flags, "-o", consumer / "consumer")
+    assert run(consumer / "consumer") == "mend it\n"
+
+
+def test_nothing_installed_names_the_place_it_was_built_in(prefix):
+    texts = [path for path in prefix.rglob("*") if path.suffix in (".cmake", ".pc", ".hpp")]
+    assert texts
+    for path in texts:
+        assert str(REPOSITORY) not in path.read_text(), path
