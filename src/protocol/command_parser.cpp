@@ -50,11 +50,17 @@ class CommandParser {
         create.slot = identifier("a slot's name");
         create.temporary = take_keyword("temporary");
         if (take_keyword("logical"))
-            create.plugin = identifier("an output plugin's name");
+            create.plugin = plugin();
         else if (!take_keyword("physical"))
             fail("PHYSICAL or LOGICAL");
         create.options = at_symbol('(') ? option_list() : bare_slot_options();
         return create;
+    }
+
+    // "" is an identifier to the grammar, but names no plugin, and would read as a physical slot here.
+    std::string plugin() {
+        if (token_.text.empty()) fail("an output plugin's name");
+        return identifier("an output plugin's name");
     }
 
     // DROP_REPLICATION_SLOT slot [WAIT]

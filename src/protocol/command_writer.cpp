@@ -22,6 +22,18 @@ std::string quote(std::string_view text, char mark) {
     return quoted;
 }
 
+// Part by part, because each is cut at 63 bytes, not the whole.
+std::string quote_dotted(std::string_view name) {
+    std::string quoted;
+    for (;;) {
+        const auto dot = name.find('.');
+        quoted += quote_identifier(name.substr(0, dot));
+        if (dot == std::string_view::npos) return quoted;
+        quoted += '.';
+        name.remove_prefix(dot + 1);
+    }
+}
+
 // The server reads WAIT 0 and MAX_RATE 1024 only without quotes (defGetBoolean, defGetInt64), and LABEL from
 // either form. A number that would come back otherwise than it was written stays a text.
 bool is_plain_number(std::string_view text) {
@@ -53,14 +65,14 @@ std::string option_list(const std::vector<CommandOption>& options,
 struct Writer {
     std::string operator()(const IdentifySystem&) const { return "IDENTIFY_SYSTEM"; }
 
-    std::string operator()(const Show& show) const { return "SHOW " + quote_identifier(show.setting); }
+    std::string operator()(const Show& show) const { return "SHOW " + quote_dotted(show.setting); }
 
     std::string operator()(const TimelineHistory& history) const {
         return fmt::format("TIMELINE_HISTORY {}", history.timeline.value);
     }
 
     std::string operator()(const ReadReplicationSlot& read) const {
-        return "READ_REPLICATION_SLOT " + quote_identifier(read.slot);
+        return "READ_REPLICATION_SLOT " + quote_dotted(read.slot);
     }
 
     std::string operator()(const CreateReplicationSlot& create) const {

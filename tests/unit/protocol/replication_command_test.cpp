@@ -220,6 +220,7 @@ TEST(ReplicationCommand, WhatIsNoCommandFailsAsOnTheServer) {
                              "CREATE_REPLICATION_SLOT s1",
                              "CREATE_REPLICATION_SLOT s1 PHYSICAL ()",
                              "CREATE_REPLICATION_SLOT s LOGICAL",
+                             "CREATE_REPLICATION_SLOT s LOGICAL \"\"",
                              "CREATE_REPLICATION_SLOT s2 PHYSICAL ('reserve_wal' 0)",
                              "CREATE_REPLICATION_SLOT s PHYSICAL FAILOVER",
                              "DROP_REPLICATION_SLOT",
