@@ -11,7 +11,9 @@ namespace pgcascade::cli {
 
 namespace {
 
-void add_commands([[maybe_unused]] CLI::App& app, [[maybe_unused]] Invocation& invocation) {}
+void add_commands(CLI::App& app, Invocation& invocation) {
+    add_slot_command(app, invocation);
+}
 
 int run_parsed(CLI::App& app, Invocation& invocation, int argc, char** argv) {
     try {

@@ -1,6 +1,7 @@
 #include "postgres/connection.hpp"
 
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -266,6 +267,41 @@ Result Connection::command(const std::string& sql, milliseconds interval,
         if (PQconsumeInput(connection_.get()) == 0) throw_error(nullptr, described(sql));
     }
     return last_result(sql);
+}
+
+bool Connection::cancel() {
+    const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> request{PQgetCancel(native()), PQfreeCancel};
+    char reason[256] = "";
+    if (!request || PQcancel(request.get(), reason, sizeof reason) == 0)
+        throw ConnectionError(fmt::format("{}: can't cancel the statement under way: {}", name_, reason));
+    bool succeeded = true;
+    for (;;) {
+        const Result result = next_result("cancelling");
+        if (result.native() == nullptr) return succeeded;
+        if (failed(result.native())) succeeded = false;
+    }
+}
+
+std::string Connection::parameter(const char* name) const {
+    const char* value = PQparameterStatus(connection_.get(), name);
+    return value != nullptr ? value : "";
+}
+
+std::string Connection::literal(std::string_view text) const {
+    const std::unique_ptr<char, decltype(&PQfreemem)> quoted{
+        PQescapeLiteral(connection_.get(), text.data(), text.size()), PQfreemem};
+    if (!quoted) throw_error(nullptr, "quoting a text");
+    return quoted.get();
+}
+
+CleaningUp::CleaningUp(Connection& connection, milliseconds patience)
+    : connection_(connection),
+      timeout_(std::exchange(connection.options_.timeout, patience)),
+      stop_fd_(std::exchange(connection.options_.stop_fd, -1)) {}
+
+CleaningUp::~CleaningUp() {
+    connection_.options_.timeout = timeout_;
+    connection_.options_.stop_fd = stop_fd_;
 }
 
 }  // namespace pgcascade::postgres

@@ -46,7 +46,7 @@ enum class Replication { kNone, kPhysical, kDatabase };
 
 struct ConnectOptions {
     Replication replication = Replication::kNone;
-    std::string name;  // how messages call the server: a node's name; empty: host and port
+    std::string name = {};  // how messages call the server: a node's name; empty: host and port
     std::chrono::milliseconds timeout{10'000};  // of the login, and of each query; 0: none
     int stop_fd = -1;
 };
@@ -71,6 +71,15 @@ class Connection {
     Result command(const std::string& sql, std::chrono::milliseconds interval,
                    const std::function<void()>& while_waiting);
 
+    // Ends a statement that an exception (of a time-out, of `while_waiting`, Stopped) left under way, and
+    // takes the rest of its answer; the connection can be used again. True where the statement had succeeded
+    // before the request reached it. The request goes to where the server answered last; libpq waits for it
+    // without end.
+    bool cancel();
+
+    // The text as an SQL literal, quotes included: for command(), which takes no parameters.
+    std::string literal(std::string_view text) const;
+
     int server_version() const { return PQserverVersion(connection_.get()); }  // 150018 for 15.18
     std::string parameter(const char* name) const;  // a ParameterStatus value; empty where there is none
     const std::string& name() const { return name_; }
@@ -88,6 +97,7 @@ class Connection {
     Result next_result(const std::string& while_doing);
 
   private:
+    friend class CleaningUp;
     void log_in(const Conninfo& conninfo);
     void flush(const std::string& while_doing);
     Result last_result(const std::string& sql);
@@ -95,6 +105,21 @@ class Connection {
     ConnectOptions options_;
     std::string name_;
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+};
+
+// While it lives, the connection ignores the stop descriptor and waits at most `patience` for an answer: for
+// undoing, after Stopped, what was begun on the server.
+class CleaningUp {
+  public:
+    CleaningUp(Connection& connection, std::chrono::milliseconds patience);
+    ~CleaningUp();
+    CleaningUp(const CleaningUp&) = delete;
+    CleaningUp& operator=(const CleaningUp&) = delete;
+
+  private:
+    Connection& connection_;
+    std::chrono::milliseconds timeout_;
+    int stop_fd_;
 };
 
 }  // namespace pgcascade::postgres

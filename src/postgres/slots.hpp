@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -38,9 +39,10 @@ struct Slot {
     // Why it can never be used again; empty while it can. From 17 on in the server's words (wal_removed,
     // rows_removed, wal_level_insufficient, idle_timeout); before, wal_removed or, on 16, conflicting.
     std::string invalidation_reason;
-    std::string inactive_since;  // 17; empty while active
-    bool failover = false;       // 17
-    bool synced = false;         // 17: a copy of the primary's slot, on a standby
+    std::string inactive_since;                        // 17: ISO 8601 in UTC; empty while active
+    std::optional<std::chrono::seconds> inactive_for;  // 17
+    bool failover = false;                             // 17
+    bool synced = false;                               // 17: a copy of the primary's slot, on a standby
 
     bool is_logical() const { return type == Type::kLogical; }
     bool is_invalidated() const { return !invalidation_reason.empty(); }
@@ -55,11 +57,16 @@ std::optional<Slot> find_slot(Connection& connection, std::string_view name);
 // invalidated or synced (55000), in use by another session (55006: this one may heal by itself).
 Slot slot_for_pgoutput(Connection& connection, std::string_view name);
 
-// The part of slot_for_pgoutput that needs no server. `server` is its name in messages.
-void check_slot_usable_for_pgoutput(const Slot& slot, std::string_view database, std::string_view server);
+// The part of slot_for_pgoutput that needs no server.
+struct SlotReader {
+    std::string server;  // its name, for messages
+    std::string database;
+    bool on_standby = false;
+};
+void check_slot_usable_for_pgoutput(const Slot& slot, const SlotReader& reader);
 
 struct PhysicalSlotOptions {
-    std::string name;
+    std::string name = {};
     bool if_not_exists = false;
     bool temporary = false;
 };
@@ -69,7 +76,7 @@ struct PhysicalSlotOptions {
 bool create_physical_slot(Connection& connection, const PhysicalSlotOptions& options);
 
 struct LogicalSlotOptions {
-    std::string name;
+    std::string name = {};
     std::string plugin = "pgoutput";
     bool if_not_exists = false;
     bool temporary = false;
@@ -78,10 +85,10 @@ struct LogicalSlotOptions {
 
     // For a standby, where creation waits until the primary logs a snapshot: who the primary is. Nothing: it
     // is found by following pg_stat_wal_receiver up the chain, with the user and password of the connection.
-    std::optional<Conninfo> primary;
+    std::optional<Conninfo> primary = {};
 
     // Told what a person waiting would want to know. May be null.
-    std::function<void(const std::string& text)> on_notice;
+    std::function<void(const std::string& text)> on_notice = {};
 };
 
 // Creates the slot, on a primary or a standby, in the database of the connection. On a standby everything
@@ -93,7 +100,7 @@ struct LogicalSlotOptions {
 bool create_logical_slot(Connection& connection, const Conninfo& conninfo, const LogicalSlotOptions& options);
 
 struct DropSlotOptions {
-    std::string name;
+    std::string name = {};
     bool if_exists = false;
     bool wait = false;  // until nobody uses it; else a slot in use is an error that says who uses it
 };

@@ -393,10 +393,13 @@ class PgNodes:
         self.nodes.append(node)
         return node
 
-    def primary(self, name="primary", *, version, settings=None, durable=False, initdb_arguments=(), start=True):
-        """A fresh cluster with superuser `postgres` (PASSWORD over TCP, trusted on the socket)."""
+    def primary(
+        self, name="primary", *, version, settings=None, durable=False, initdb_arguments=(), stranger=False, start=True
+    ):
+        """A fresh cluster with superuser `postgres` (PASSWORD over TCP, trusted on the socket). All share one system
+        identifier, that of the template, but a `stranger`."""
         node = self.reserve(name, version)
-        template = initdb_template(node.version, tuple(initdb_arguments))
+        template = initdb_template(node.version, tuple(initdb_arguments), stranger)
         subprocess.run(["cp", "-a", "--reflink=auto", template, node.data_directory], check=True)
         node.set_hba(DEFAULT_HBA)
         node.append_conf({**BASE_SETTINGS, **self._own_settings(node, durable), **(settings or {})})
@@ -437,13 +440,13 @@ _templates = {}
 _templates_directory = None
 
 
-def initdb_template(version, arguments):
-    """A data directory as initdb left it, made once per version and arguments; copying it is ten times as fast."""
+def initdb_template(version, arguments, stranger=False):
+    """A data directory as initdb left it, made once for each way to call it; copying it is ten times as fast."""
     global _templates_directory
     if _templates_directory is None:
         _templates_directory = pathlib.Path(tempfile.mkdtemp(prefix="pgc-initdb-", dir="/tmp"))
         give_to_server_account(_templates_directory)
-    key = (version, arguments)
+    key = (version, arguments, stranger)
     if key not in _templates:
         target = _templates_directory / f"{version}-{len(_templates)}"
         password_file = _templates_directory / "password"

@@ -1,0 +1,87 @@
+#include "postgres/upstream.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace pgcascade::postgres {
+
+namespace {
+
+// A chain longer than this is a circle: of standbys that feed each other after a mistaken primary_conninfo.
+constexpr int kLongestChain = 64;
+
+bool is_local(std::string_view host) {
+    return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
+           host.starts_with("127.");
+}
+
+std::string system_identifier(Connection& connection) {
+    return std::string{
+        connection.command("SELECT system_identifier FROM pg_catalog.pg_control_system()").at(0, 0)};
+}
+
+std::string host_in_use(const Connection& connection) {
+    const char* host = PQhost(connection.native());
+    return host != nullptr ? host : "";
+}
+
+std::unique_ptr<Connection> connect_to_relative(Connection& standby, const Conninfo& conninfo) {
+    auto connection = std::make_unique<Connection>(conninfo, ConnectOptions{.stop_fd = standby.stop_fd()});
+    if (system_identifier(*connection) != system_identifier(standby))
+        throw ServerError(
+            fmt::format("{} is a server of another cluster than {}", connection->name(), standby.name()), "",
+            "name the primary of this standby itself: --primary CONNINFO");
+    return connection;
+}
+
+}  // namespace
+
+bool is_in_recovery(Connection& connection) {
+    return connection.command("SELECT pg_is_in_recovery()").boolean(0, 0);
+}
+
+Conninfo upstream_conninfo(Connection& standby, const Conninfo& conninfo) {
+    const Result sender = standby.command(
+        "SELECT sender_host, sender_port, status IS NULL, current_user FROM pg_catalog.pg_stat_wal_receiver");
+    if (sender.rows() == 0)
+        throw ServerError(standby.name() + " receives WAL from no server now, so its primary can't be found",
+                          "55000",
+                          "see to its primary_conninfo and its log, or name the primary: --primary CONNINFO");
+    if (sender.is_null(0, 0))
+        throw ServerError(
+            fmt::format("{}: the role {} may not see who feeds this standby", standby.name(),
+                        sender.at(0, 3)),
+            "42501",
+            fmt::format("on the primary: GRANT pg_read_all_stats TO \"{}\"; or name the primary: "
+                        "--primary CONNINFO",
+                        sender.at(0, 3)));
+    std::string host{sender.at(0, 0)};
+    const std::string reached_by = host_in_use(standby);
+    if (is_local(host) && !is_local(reached_by)) host = reached_by;
+    return conninfo.without("hostaddr").with("host", host).with("port", sender.at(0, 1));
+}
+
+ServerAtConninfo connect_to_primary(Connection& standby, const Conninfo& conninfo) {
+    ServerAtConninfo here{conninfo, nullptr};
+    Connection* lowest = &standby;
+    for (int hop = 0; hop < kLongestChain; ++hop) {
+        here.conninfo = upstream_conninfo(*lowest, here.conninfo);
+        here.connection = connect_to_relative(standby, here.conninfo);
+        lowest = here.connection.get();
+        if (!is_in_recovery(*lowest)) return here;
+    }
+    throw ServerError(fmt::format("{}: the chain of its upstreams leads to no primary within {} servers",
+                                  standby.name(), kLongestChain),
+                      "55000", "see to primary_conninfo on them: they feed each other in a circle");
+}
+
+ServerAtConninfo connect_to_named_primary(Connection& standby, const Conninfo& primary) {
+    ServerAtConninfo named{primary, connect_to_relative(standby, primary)};
+    if (is_in_recovery(*named.connection))
+        throw ServerError(named.connection->name() + ", named as the primary, is a standby itself", "55000",
+                          "name the server where pg_is_in_recovery() is false, or none: it is found");
+    return named;
+}
+
+}  // namespace pgcascade::postgres

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+
+#include "postgres/connection.hpp"
+#include "postgres/conninfo.hpp"
+
+// The way up from a standby: its walreceiver's sender, and so on to the primary. Source: PostgreSQL manual,
+// pg_stat_wal_receiver.
+
+namespace pgcascade::postgres {
+
+// How to reach the server that feeds this standby, with the user, password, database and other options of
+// `conninfo`, by which the standby itself was reached. A sender that the standby reaches over its loopback or
+// a socket is looked for on the standby's own host. Throws ServerError, with a hint, where the standby
+// receives from nobody now, or the role may not see from whom.
+Conninfo upstream_conninfo(Connection& standby, const Conninfo& conninfo);
+
+struct ServerAtConninfo {
+    Conninfo conninfo;
+    std::unique_ptr<Connection> connection;
+};
+
+// Follows the chain from a standby up to the primary and returns that. Every server on the way must belong to
+// the same cluster (system identifier). Throws what upstream_conninfo and Connection throw, ServerError for a
+// server of another cluster.
+ServerAtConninfo connect_to_primary(Connection& standby, const Conninfo& conninfo);
+
+// Connects to a primary that somebody named, and makes sure that it is the one that feeds this standby.
+ServerAtConninfo connect_to_named_primary(Connection& standby, const Conninfo& primary);
+
+bool is_in_recovery(Connection& connection);
+
+}  // namespace pgcascade::postgres
