@@ -31,8 +31,8 @@ test-matrix: ## the same on PostgreSQL 15, 16, 17 and 18
 
 bench: ## one table: work, PostgreSQL, pgcascade, ratio
 	@scripts/setup test
-	cmake --preset release -DPGCASCADE_BENCH=ON
-	cmake --build --preset release
+	cmake --preset bench
+	cmake --build --preset bench
 	/usr/bin/python3 bench/run.py
 
 check: ## formatting, clang-tidy, include arrows, headers, README's commands, scripts

@@ -102,11 +102,10 @@ class Decoder::Impl {
         if (reader.failed() || !reader.empty()) [[unlikely]]
             fail_length(reader);
     }
-    [[noreturn, gnu::cold]] void fail_length(const ByteReader& reader) const;
-    [[noreturn, gnu::cold]] void fail_relation(const ByteReader& reader, std::uint32_t oid) const;
-    [[noreturn, gnu::cold]] void fail_marker(const ByteReader& reader, char marker, const char* wanted) const;
-    [[noreturn, gnu::cold]] void fail_columns(const ByteReader& reader, const Relation& of,
-                                              std::size_t count) const;
+    [[noreturn, gnu::cold]] void fail_length(ByteReader reader) const;
+    [[noreturn, gnu::cold]] void fail_relation(ByteReader reader, std::uint32_t oid) const;
+    [[noreturn, gnu::cold]] void fail_marker(ByteReader reader, char marker, const char* wanted) const;
+    [[noreturn, gnu::cold]] void fail_columns(ByteReader reader, const Relation& of, std::size_t count) const;
     [[noreturn, gnu::cold]] void fail(const std::string& reason) const;
 
     RelationCache relations_;
@@ -364,7 +363,10 @@ Row Decoder::Impl::read_row(ByteReader& reader, const Relation& of, std::vector<
     if (count != of.columns.size()) [[unlikely]]
         fail_columns(reader, of, count);
     if (values.size() < count) values.resize(count);
-    for (std::size_t i = 0; i < count; ++i) values[i] = read_value(reader);
+    // A reader of its own stays in registers: the values that are written might alias the caller's.
+    ByteReader columns = reader;
+    for (std::size_t i = 0; i < count; ++i) values[i] = read_value(columns);
+    reader = columns;
     return Row(of, std::span(values).first(count));
 }
 
@@ -401,22 +403,22 @@ const Change* Decoder::Impl::other_change(const Change& change) {
     return &other_;
 }
 
-void Decoder::Impl::fail_length(const ByteReader& reader) const {
+void Decoder::Impl::fail_length(ByteReader reader) const {
     if (reader.failed()) fail("it is cut short");
     fail(fmt::format("it is {} bytes too long", reader.rest().size()));
 }
 
-void Decoder::Impl::fail_relation(const ByteReader& reader, std::uint32_t oid) const {
+void Decoder::Impl::fail_relation(ByteReader reader, std::uint32_t oid) const {
     if (reader.failed()) fail_length(reader);
     fail(fmt::format("this session announced no relation with OID {}", oid));
 }
 
-void Decoder::Impl::fail_marker(const ByteReader& reader, char marker, const char* wanted) const {
+void Decoder::Impl::fail_marker(ByteReader reader, char marker, const char* wanted) const {
     if (reader.failed()) fail_length(reader);
     fail(fmt::format("0x{:02x} does not start {}", static_cast<unsigned char>(marker), wanted));
 }
 
-void Decoder::Impl::fail_columns(const ByteReader& reader, const Relation& of, std::size_t count) const {
+void Decoder::Impl::fail_columns(ByteReader reader, const Relation& of, std::size_t count) const {
     if (reader.failed()) fail_length(reader);
     fail(fmt::format("it has a row of {} columns, {}.{} was announced with {}", count, of.schema, of.table,
                      of.columns.size()));
