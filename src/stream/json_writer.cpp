@@ -109,26 +109,42 @@ constexpr bool JsonWriter::is_plain(unsigned char byte) {
     return context == Context::kBetweenTokens || (byte != '"' && byte != '\\');
 }
 
+#ifdef __SSE2__
+// Returns a bit for each byte that is not plain.
+template <JsonWriter::Context context>
+unsigned JsonWriter::copy_sixteen(const char* from, char* to) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+    // A signed comparison: bytes from 0x80 count as negative.
+    __m128i special = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+    if constexpr (context == Context::kInString)
+        special = _mm_or_si128(special, _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                                                     _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+    return static_cast<unsigned>(_mm_movemask_epi8(special));
+}
+#endif
+
 // Copies up to the first byte that is not plain, or as far as there is room; returns where it stopped.
 template <JsonWriter::Context context>
 const char* JsonWriter::copy_plain(const char* from, const char* end) {
     make_room();
     const char* const full = cursor_ + kRoom - 16;
 #ifdef __SSE2__
-    const __m128i space = _mm_set1_epi8(0x20), quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+    const char* const start = from;
     while (end - from >= 16 && cursor_ <= full) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-        // A signed comparison: bytes from 0x80 count as negative.
-        __m128i special = _mm_cmplt_epi8(bytes, space);
-        if constexpr (context == Context::kInString)
-            special = _mm_or_si128(
-                special, _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(cursor_), bytes);
-        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
-        const int plain = mask == 0 ? 16 : __builtin_ctz(mask);
+        const unsigned special = copy_sixteen<context>(from, cursor_);
+        const int plain = special == 0 ? 16 : __builtin_ctz(special);
         cursor_ += plain;
         from += plain;
-        if (mask != 0) return from;
+        if (special != 0) return from;
+    }
+    if (from - start >= 16 && cursor_ <= full) {
+        // The rest together with what was just copied makes sixteen bytes again.
+        const auto again = 16 - (end - from);
+        const unsigned special = copy_sixteen<context>(end - 16, cursor_ - again);
+        const auto plain = (special == 0 ? 16 : __builtin_ctz(special)) - again;
+        cursor_ += plain;
+        return from + plain;
     }
 #endif
     while (from != end && cursor_ <= full && is_plain<context>(static_cast<unsigned char>(*from)))
@@ -226,17 +242,21 @@ void JsonWriter::padded_integer(std::uint64_t value, int width) {
     digits(value, width);
 }
 
-void JsonWriter::lsn(Lsn value) {
+void JsonWriter::hexadecimal(std::uint32_t value) {
     static constexpr char kHex[] = "0123456789ABCDEF";
+    std::array<char, 16> digits{};
+    for (std::size_t at = 0; at < 8; ++at) digits[at] = kHex[(value >> (28 - 4 * at)) & 15];
+    const int zeros = value == 0 ? 7 : __builtin_clz(value) / 4;
+    std::memcpy(cursor_, digits.data() + zeros, 8);  // always eight, which is one instruction
+    cursor_ += 8 - zeros;
+}
+
+void JsonWriter::lsn(Lsn value) {
     make_room();
-    const auto half = [this](std::uint32_t number) {
-        int shift = number == 0 ? 0 : (31 - __builtin_clz(number)) & ~3;
-        for (; shift >= 0; shift -= 4) put(kHex[(number >> shift) & 15]);
-    };
     put('"');
-    half(static_cast<std::uint32_t>(value.value >> 32));
+    hexadecimal(static_cast<std::uint32_t>(value.value >> 32));
     put('/');
-    half(static_cast<std::uint32_t>(value.value));
+    hexadecimal(static_cast<std::uint32_t>(value.value));
     put('"');
 }
 
