@@ -15,9 +15,9 @@ namespace pgcascade {
 // that fits the processor's first-level cache and go to the string in few appends; a value of any size passes
 // through in pieces, so nothing but the string grows.
 //
-// Own code, and not RapidJSON's Writer, because escaping text and passing numbers through is nearly all that a
-// format does, and this does it three times as fast (146 and 497 ns for a row of four columns): see
-// bench/format_bench.cpp.
+// Own code, and not RapidJSON's Writer, because escaping text and passing numbers through is nearly all that
+// a format does, and this does it more than three times as fast (145 against 500 ns for a row of four
+// columns): see bench/format_bench.cpp.
 class JsonWriter {
   public:
     // Starts to append to `out`, which must live until finish().
