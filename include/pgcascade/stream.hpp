@@ -26,9 +26,14 @@
 // reconnects by itself when the server restarts, and drops what it has already handed out.
 //
 // Threads. One thread at a time reads and confirms. A thread of the stream's own sends feedback every
-// status_interval, so a slow consumer is not taken for dead (wal_sender_timeout).
+// status_interval, and more often where wal_sender_timeout asks for it, so a slow consumer is not taken for
+// dead. While the consumer is blocked nothing is read: the server waits.
 //
-// Memory. What libpq holds of one message, plus the relations seen: it does not grow with the transaction.
+// Memory. What libpq holds of one message, plus the relations seen: it does not grow with the transaction. A
+// message that memory can't hold is an Error.
+//
+// Errors. What can heal (a server that restarts, a network that is away) is waited for; everything else is
+// thrown once with the reason and the hint, and again by each later read.
 
 namespace pgcascade {
 
@@ -42,14 +47,19 @@ struct StreamOptions {
     std::string slot;
     std::vector<std::string> publications;
 
-    bool create_slot = false;  // create the slot where it does not exist yet
-    bool temporary_slot =
-        false;  // the slot lives as long as this connection; implies create_slot, no reconnect
+    bool create_slot = false;      // create the slot where it does not exist yet
+    bool temporary_slot = false;   // made for this connection and gone with it: no reconnect
     std::string primary_conninfo;  // for create_slot on a standby; empty: found through pg_stat_wal_receiver
 
-    Lsn from;   // 0/0: where the slot stands. Earlier than that is not possible
-    Lsn until;  // 0/0: for ever. Else: ends once every transaction committed before this is delivered
-    bool messages = false;  // deliver pg_logical_emit_message() too
+    // 0/0: where the slot stands. Else transactions whose commit record starts before this are left out; a
+    // position that the slot has moved past already is refused, because that WAL may be gone.
+    Lsn from;
+    // 0/0: for ever. Else the stream ends once every transaction whose commit record starts before this was
+    // delivered.
+    Lsn until;
+
+    // Deliver pg_logical_emit_message() too. They count as ordinals, so keep it as it is for one slot.
+    bool messages = false;
 
     Confirm confirm = Confirm::kAutomatic;
     std::chrono::milliseconds status_interval{10'000};
@@ -64,10 +74,11 @@ struct StreamOptions {
 
 class ChangeStream {
   public:
-    // Connects, checks the server (version, wal_level, slot, publications) and starts streaming.
-    // Throws ConfigError for options that make no sense, ConnectionError, LoginError, ServerError.
+    // Connects, checks the server (version, wal_level, publications, slot) and starts streaming. A slot that
+    // another session still holds is waited for, a few seconds. Throws ConfigError for options that make no
+    // sense, ConnectionError, LoginError, ServerError, and Stopped where stop_fd gets readable meanwhile.
     explicit ChangeStream(StreamOptions options);
-    ~ChangeStream();  // sends the confirmed position; does not wait for the server
+    ~ChangeStream();  // close(), for at most a second
     ChangeStream(ChangeStream&&) noexcept;
     ChangeStream& operator=(ChangeStream&&) noexcept;
 
@@ -76,23 +87,32 @@ class ChangeStream {
     const Change* read();
 
     // As read(), but null at once where nothing has arrived yet; at_end() tells the two apart. For a poll(2)
-    // loop over fileno(): call until null after each time it is readable.
+    // loop over fileno(): call until null after each time it is readable. Waits only while a lost connection
+    // is being made again, for at most the time of one login.
     const Change* try_read();
     bool at_end() const;
 
-    // The socket to the server; changes when the stream reconnects.
+    // Readable when try_read() is worth calling. The same descriptor as long as the stream lives; only to be
+    // polled.
     int fileno() const;
 
-    // Tells the server that the transaction of this commit, and all before it, need never be sent again.
-    // Takes a kCommit change (throws Error for another one). Cheap: the server is told with the next
-    // feedback, at the latest after status_interval.
+    // Tells the server that this transaction, and all before it, need never be sent again. Takes a kCommit
+    // change, or a message that is not transactional; throws Error for another one. Cheap: the server is told
+    // with the next feedback, at the latest after status_interval.
     void confirm(const Change& commit);
 
-    // Sends feedback now.
+    // The same for the end_lsn of a commit that was kept.
+    void confirm(Lsn end_lsn);
+
+    // Sends feedback now; while the connection is lost, as soon as it is back.
     void flush_confirmed();
 
     Lsn confirmed() const;  // what the server was last told
     Lsn received() const;   // how far the server has sent
+
+    // Ends the stream in good order: tells the server what is confirmed, and waits until it has let go of the
+    // slot. False where it did not within `timeout`: then the last of what was confirmed may come again.
+    bool close(std::chrono::milliseconds timeout = std::chrono::seconds{5});
 
     class Iterator;
     Iterator begin();

@@ -17,6 +17,7 @@ struct Invocation {
 };
 
 // add_*_command functions, one a file, in the order in which --help lists them.
+void add_stream_command(CLI::App& app, Invocation& invocation);
 void add_slot_command(CLI::App& app, Invocation& invocation);
 
 }  // namespace pgcascade::cli

@@ -12,6 +12,7 @@ namespace pgcascade::cli {
 namespace {
 
 void add_commands(CLI::App& app, Invocation& invocation) {
+    add_stream_command(app, invocation);
     add_slot_command(app, invocation);
 }
 

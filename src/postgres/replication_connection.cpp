@@ -1,0 +1,123 @@
+#include "postgres/replication_connection.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include "base/clock.hpp"
+#include "base/stop_signal.hpp"
+
+namespace pgcascade::postgres {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr const char* kStreaming = "streaming";
+
+ConnectOptions for_logical_replication(ConnectOptions options) {
+    options.replication = Replication::kDatabase;
+    return options;
+}
+
+}  // namespace
+
+ReplicationConnection::ReplicationConnection(const Conninfo& conninfo, ConnectOptions options)
+    : connection_(conninfo, for_logical_replication(std::move(options))) {}
+
+SystemIdentity ReplicationConnection::identify_system() {
+    const Result result = connection_.command(to_string(protocol::IdentifySystem{}));
+    if (result.rows() != 1 || result.columns() < 3)
+        throw ProtocolError(name() + ": IDENTIFY_SYSTEM was not answered with one row");
+    SystemIdentity identity;
+    identity.system_identifier = result.at(0, 0);
+    identity.timeline.value = static_cast<std::uint32_t>(result.integer(0, 1));
+    identity.flushed = result.lsn(0, 2).value_or(Lsn{});
+    return identity;
+}
+
+void ReplicationConnection::start(const protocol::StartLogicalReplication& command) {
+    const Result result = connection_.command(to_string(command));
+    if (PQresultStatus(result.native()) != PGRES_COPY_BOTH)
+        throw ProtocolError(name() +
+                            ": the server answered START_REPLICATION with something else than a stream");
+}
+
+std::optional<std::string_view> ReplicationConnection::receive() {
+    char* buffer = nullptr;
+    const int length = PQgetCopyData(connection_.native(), &buffer, /*async=*/1);
+    message_.reset(buffer);
+    if (length > 0) [[likely]]
+        return std::string_view{buffer, static_cast<std::size_t>(length)};
+    if (length == 0) return std::nullopt;
+    if (length == -1) throw_end_of_stream();
+    throw_broken();
+}
+
+// A server that ends the stream says so with a result: an error, or, when it shuts down in good order,
+// success.
+void ReplicationConnection::throw_end_of_stream() {
+    const Result result = connection_.next_result(kStreaming);
+    const ExecStatusType status = PQresultStatus(result.native());
+    if (result.native() == nullptr || status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
+        connection_.throw_error(result.native(), kStreaming);
+    throw ConnectionError(name() + ": the server has ended the stream; it is probably shutting down");
+}
+
+// libpq reports a message it can't hold only by its text (fe-misc.c pqCheckInBufferSpace, fe-protocol3.c).
+void ReplicationConnection::throw_broken() {
+    const std::string_view reason = PQerrorMessage(connection_.native());
+    if (reason.find("out of memory") != std::string_view::npos ||
+        reason.find("cannot allocate memory") != std::string_view::npos)
+        throw Error(name() + ": the next message of the stream is too large for the memory of this process",
+                    "a single row must fit in memory two times as it is sent, and a third time as it is "
+                    "printed: give this process more memory (ulimit -v, MemoryMax), or leave the column with "
+                    "the huge value out of the publication");
+    connection_.throw_error(nullptr, kStreaming);
+}
+
+void ReplicationConnection::consume_input() {
+    if (PQconsumeInput(connection_.native()) == 0) [[unlikely]]
+        throw_broken();
+}
+
+void ReplicationConnection::send(const protocol::StandbyStatusUpdate& update) {
+    const std::string bytes = to_bytes(update);
+    // 0 of PQputCopyData, and 1 of PQflush, mean that it has to wait in libpq's buffer: the next
+    // consume_input() or send() sends it.
+    if (PQputCopyData(connection_.native(), bytes.data(), static_cast<int>(bytes.size())) < 0 ||
+        PQflush(connection_.native()) < 0)
+        connection_.throw_error(nullptr, "sending the confirmed position");
+}
+
+bool ReplicationConnection::end(milliseconds timeout) {
+    message_.reset();
+    if (PQputCopyEnd(connection_.native(), nullptr) < 0 || PQflush(connection_.native()) < 0) return false;
+    return drain_until_end(steady_now() + timeout);
+}
+
+// Without taking what the server still sends, closing the socket would reset the connection, and the reset
+// can overtake the position that was just confirmed.
+bool ReplicationConnection::drain_until_end(SteadyTime deadline) {
+    PGconn* const native = connection_.native();
+    for (bool in_stream = true;;) {
+        while (in_stream) {
+            char* buffer = nullptr;
+            const int length = PQgetCopyData(native, &buffer, /*async=*/1);
+            message_.reset(buffer);
+            if (length == -2) return false;
+            if (length == 0) break;
+            in_stream = length > 0;
+        }
+        while (!in_stream && PQisBusy(native) == 0) {
+            const Result result{PQgetResult(native)};
+            if (result.native() == nullptr) return true;
+            if (PQresultStatus(result.native()) == PGRES_FATAL_ERROR) return false;
+        }
+        const auto left = std::chrono::ceil<milliseconds>(deadline - steady_now()).count();
+        if (left <= 0 || wait_for(socket(), POLLIN, static_cast<int>(left), /*stop_fd=*/-1) == 0)
+            return false;
+        if (PQconsumeInput(native) == 0) return false;
+    }
+}
+
+}  // namespace pgcascade::postgres

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <pgcascade/lsn.hpp>
+
+#include "postgres/connection.hpp"
+#include "protocol/replication_command.hpp"
+#include "protocol/replication_message.hpp"
+
+// A logical replication connection: SQL and replication commands until start(), from then on the messages of
+// the stream, both ways. One thread at a time; nothing but end() waits once the stream runs. Source:
+// PostgreSQL manual, "Streaming Replication Protocol" and "Functions Associated with the COPY Command".
+
+namespace pgcascade::postgres {
+
+struct SystemIdentity {
+    std::string system_identifier;
+    TimelineId timeline;
+    Lsn flushed;  // where the server's WAL ends; on a standby what it can send
+};
+
+class ReplicationConnection {
+  public:
+    // Logs in with replication=database, whatever options.replication says. Throws as Connection does.
+    explicit ReplicationConnection(const Conninfo& conninfo, ConnectOptions options = {});
+
+    // For everything before start().
+    Connection& commands() { return connection_; }
+
+    SystemIdentity identify_system();
+
+    // START_REPLICATION. Throws ServerError where the server refuses.
+    void start(const protocol::StartLogicalReplication& command);
+
+    // The next CopyData message that libpq holds whole; nothing where it holds none. The view lives until the
+    // next call. Throws ServerError for an error that ended the stream, ConnectionError where the connection
+    // or the stream has ended, Error for a message that memory can't hold.
+    std::optional<std::string_view> receive();
+
+    // Takes from the socket what is there, without waiting. Throws as receive() does.
+    void consume_input();
+
+    // Throws ConnectionError.
+    void send(const protocol::StandbyStatusUpdate& update);
+
+    // Ends the stream in good order: tells the server, and takes what it still sends until it has ended its
+    // side too and so has let go of the slot. False where that did not happen in time or the connection
+    // broke.
+    bool end(std::chrono::milliseconds timeout);
+
+    int socket() const { return connection_.socket(); }
+    const std::string& name() const { return connection_.name(); }
+
+  private:
+    struct FreeMemory {
+        void operator()(char* memory) const { PQfreemem(memory); }
+    };
+
+    [[noreturn]] void throw_end_of_stream();
+    [[noreturn]] void throw_broken();
+    bool drain_until_end(std::chrono::steady_clock::time_point deadline);
+
+    Connection connection_;
+    std::unique_ptr<char, FreeMemory> message_;
+};
+
+}  // namespace pgcascade::postgres

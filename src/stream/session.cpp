@@ -1,0 +1,125 @@
+#include "stream/session.hpp"
+
+#include <fmt/format.h>
+
+#include "postgres/slots.hpp"
+#include "protocol/replication_command.hpp"
+
+namespace pgcascade {
+
+using postgres::Conninfo;
+using postgres::ReplicationConnection;
+using postgres::Slot;
+
+namespace {
+
+// A server that was reached through the same connection string may be another one by now.
+void check_same_cluster(ReplicationConnection& connection, const StreamServer& server,
+                        const Resumption& before) {
+    const postgres::SystemIdentity identity = connection.identify_system();
+    if (identity.system_identifier != before.system_identifier)
+        throw Error(
+            fmt::format("{} is another cluster now: its system identifier is {}, the stream began on {}",
+                        connection.name(), identity.system_identifier, before.system_identifier),
+            "check where the connection string leads; to read from the new cluster, start anew on a slot "
+            "there");
+    // A standby that was restarted may have to replay up to there again; a primary that is behind has lost
+    // WAL.
+    if (!server.is_standby && identity.flushed < before.position)
+        throw Error(
+            fmt::format("{}: the server's WAL ends at {}, before {}, up to which changes were delivered",
+                        connection.name(), identity.flushed.to_string(), before.position.to_string()),
+            "the server was restored, or a failover lost transactions: compare the data with the consumer's, "
+            "then start on a new slot");
+}
+
+void create_slot(ReplicationConnection& connection, const StreamOptions& options, const Conninfo& conninfo) {
+    if (options.from && !postgres::find_slot(connection.commands(), options.slot))
+        throw ConfigError(
+            fmt::format("slot \"{}\" does not exist yet, and a new one begins at the present: it can't "
+                        "start from {}",
+                        options.slot, options.from.to_string()),
+            "leave out the position to start from, or name a slot that exists");
+    postgres::LogicalSlotOptions slot;
+    slot.name = options.slot;
+    slot.if_not_exists = !options.temporary_slot;
+    slot.temporary = options.temporary_slot;
+    slot.on_notice = options.on_notice;
+    if (!options.primary_conninfo.empty()) slot.primary = Conninfo::parse(options.primary_conninfo);
+    if (create_logical_slot(connection.commands(), conninfo, slot) && options.on_notice)
+        options.on_notice(fmt::format("created slot \"{}\" on {}", options.slot, connection.name()));
+}
+
+void check_from(const StreamOptions& options, const Slot& slot, const std::string& server) {
+    if (!slot.confirmed_flush_lsn || !options.from || options.from >= *slot.confirmed_flush_lsn) return;
+    throw ConfigError(
+        fmt::format(
+            "{}: can't start from {}: slot \"{}\" is confirmed up to {}, so the server sends nothing from "
+            "before that again",
+            server, options.from.to_string(), options.slot, slot.confirmed_flush_lsn->to_string()),
+        "leave out the position to go on where the slot stands; what lies before it is only in the tables");
+}
+
+void warn_of_standby(const StreamOptions& options, const StreamServer& server, const std::string& name) {
+    if (!options.on_notice || !server.is_standby || server.hot_standby_feedback) return;
+    options.on_notice(
+        fmt::format("{} is a standby with hot_standby_feedback = off: vacuum on the primary can "
+                    "invalidate the slot at any time; ALTER SYSTEM SET hot_standby_feedback = on there",
+                    name));
+}
+
+protocol::StartLogicalReplication start_command(const StreamOptions& options, Lsn position) {
+    std::string publications;
+    for (const std::string& name : options.publications)
+        publications += (publications.empty() ? "" : ",") + protocol::quote_identifier(name);
+    protocol::StartLogicalReplication command{
+        .slot = options.slot,
+        .start = position,
+        .options = {{"proto_version", "1"}, {"publication_names", publications}}};
+    if (options.messages) command.options.push_back({"messages", "true"});
+    return command;
+}
+
+}  // namespace
+
+void check_options(const StreamOptions& options) {
+    if (options.slot.empty()) throw ConfigError("no replication slot is named");
+    if (options.publications.empty()) throw ConfigError("no publication is named");
+    if (options.status_interval.count() <= 0)
+        throw ConfigError("the status interval must be more than nothing");
+    if (options.max_backoff.count() <= 0) throw ConfigError("the longest backoff must be more than nothing");
+    if (options.temporary_slot && options.from)
+        throw ConfigError("a temporary slot is new and begins at the present: it can't start from " +
+                          options.from.to_string());
+    if (options.from && options.until && options.until < options.from)
+        throw ConfigError(fmt::format("the stream would end, at {}, before it begins, at {}",
+                                      options.until.to_string(), options.from.to_string()));
+}
+
+Session open_session(const StreamOptions& options, const std::optional<Resumption>& resumption) {
+    const Conninfo conninfo = Conninfo::parse(options.conninfo);
+    Session session;
+    postgres::ConnectOptions login;
+    login.stop_fd = options.stop_fd;
+    session.connection = std::make_unique<ReplicationConnection>(conninfo, login);
+    ReplicationConnection& connection = *session.connection;
+
+    session.server = check_server(connection.commands());
+    check_publications(connection.commands(), options.publications);
+    if (resumption) {
+        check_same_cluster(connection, session.server, *resumption);
+        session.system_identifier = resumption->system_identifier;
+    } else {
+        session.system_identifier = connection.identify_system().system_identifier;
+        warn_of_standby(options, session.server, connection.name());
+        if (options.create_slot || options.temporary_slot) create_slot(connection, options, conninfo);
+    }
+
+    const Slot slot = postgres::slot_for_pgoutput(connection.commands(), options.slot);
+    session.confirmed = slot.confirmed_flush_lsn.value_or(Lsn{});
+    if (!resumption) check_from(options, slot, connection.name());
+    connection.start(start_command(options, resumption ? resumption->position : options.from));
+    return session;
+}
+
+}  // namespace pgcascade
