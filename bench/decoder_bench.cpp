@@ -32,16 +32,16 @@ static void decode_all(benchmark::State& state, const CapturedMessages& captured
 }
 
 // Workload W: transactions of 7 inserts and 3 updates of four columns, about 190 bytes a row.
-static void DecodeWorkloadW(benchmark::State& state) {
+static void decode_workload_w(benchmark::State& state) {
     decode_all(state, read_captured(PGCASCADE_BENCH_DIR "/workload_w.hex", "workload W"));
 }
-BENCHMARK(DecodeWorkloadW);
+BENCHMARK(decode_workload_w);
 
 // Transactions of one row of 1,600 columns.
-static void DecodeWidestTable(benchmark::State& state) {
+static void decode_widest_table(benchmark::State& state) {
     decode_all(state,
                read_captured(PGCASCADE_BENCH_DIR "/../tests/golden/pgoutput_18.hex", "the widest table"));
 }
-BENCHMARK(DecodeWidestTable);
+BENCHMARK(decode_widest_table);
 
 }  // namespace pgcascade::bench

@@ -3,6 +3,7 @@
 #include <set>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <pgcascade/error.hpp>
@@ -60,7 +61,7 @@ static std::string first_difference(const std::string& expected, const std::stri
         const bool more_got = static_cast<bool>(std::getline(actual_lines, got));
         if (!more_wanted && !more_got) return "none";
         if (wanted != got || more_wanted != more_got)
-            return "line " + std::to_string(number) + "\nexpected: " + wanted + "\ndecoded:  " + got;
+            return fmt::format("line {}\nexpected: {}\ndecoded:  {}", number, wanted, got);
     }
 }
 
