@@ -77,7 +77,7 @@ void count_rows(benchmark::State& state, std::size_t rows_per_iteration, std::ui
 }
 
 // The format alone.
-void FormatRow(benchmark::State& state, Format format) {
+void format_row(benchmark::State& state, Format format) {
     SampleInsert insert;
     const auto formatter = make_formatter({.format = format});
     std::string out;
@@ -93,12 +93,12 @@ void FormatRow(benchmark::State& state, Format format) {
     for (auto _ : state) write();
     count_rows(state, 1, allocation_count() - allocations_before);
 }
-BENCHMARK_CAPTURE(FormatRow, json, Format::kJson);
-BENCHMARK_CAPTURE(FormatRow, wal2json, Format::kWal2Json);
-BENCHMARK_CAPTURE(FormatRow, debezium, Format::kDebezium);
+BENCHMARK_CAPTURE(format_row, json, Format::kJson);
+BENCHMARK_CAPTURE(format_row, wal2json, Format::kWal2Json);
+BENCHMARK_CAPTURE(format_row, debezium, Format::kDebezium);
 
 // Decoder and format: captured transactions of 7 inserts and 3 updates.
-void DecodeAndFormatWorkloadW(benchmark::State& state, Format format) {
+void decode_and_format(benchmark::State& state, Format format) {
     const CapturedMessages captured = read_captured(PGCASCADE_BENCH_DIR "/workload_w.hex", "workload W");
     pgoutput::Decoder decoder;
     for (const golden::Message& message : captured.announcements)
@@ -117,12 +117,12 @@ void DecodeAndFormatWorkloadW(benchmark::State& state, Format format) {
     for (auto _ : state) write_transactions();
     count_rows(state, captured.rows, allocation_count() - allocations_before);
 }
-BENCHMARK_CAPTURE(DecodeAndFormatWorkloadW, json, Format::kJson);
-BENCHMARK_CAPTURE(DecodeAndFormatWorkloadW, wal2json, Format::kWal2Json);
-BENCHMARK_CAPTURE(DecodeAndFormatWorkloadW, debezium, Format::kDebezium);
+BENCHMARK_CAPTURE(decode_and_format, json, Format::kJson);
+BENCHMARK_CAPTURE(decode_and_format, wal2json, Format::kWal2Json);
+BENCHMARK_CAPTURE(decode_and_format, debezium, Format::kDebezium);
 
 // What json would cost with RapidJSON's Writer in place of JsonWriter.
-void FormatRowWithRapidJson(benchmark::State& state) {
+void format_row_with_rapidjson(benchmark::State& state) {
     SampleInsert insert;
     rapidjson::StringBuffer buffer;
     rapidjson::Writer<rapidjson::StringBuffer> writer;
@@ -166,7 +166,7 @@ void FormatRowWithRapidJson(benchmark::State& state) {
     }
     count_rows(state, 1, allocation_count() - allocations_before);
 }
-BENCHMARK(FormatRowWithRapidJson);
+BENCHMARK(format_row_with_rapidjson);
 
 }  // namespace
 

@@ -65,6 +65,6 @@ class Formatter {
     virtual void write(const Change& change, std::string& out) = 0;
 };
 
-std::unique_ptr<Formatter> make_formatter(FormatOptions options);
+std::unique_ptr<Formatter> make_formatter(const FormatOptions& options);
 
 }  // namespace pgcascade

@@ -30,7 +30,7 @@ std::optional<Format> parse_format(std::string_view name) {
     return std::nullopt;
 }
 
-std::unique_ptr<Formatter> make_formatter(FormatOptions options) {
+std::unique_ptr<Formatter> make_formatter(const FormatOptions& options) {
     switch (options.format) {
         case Format::kJson:
             return make_json_formatter(options);

@@ -82,9 +82,9 @@ TEST(JsonWriter, RandomBytesAlwaysMakeValidJson) {
 }
 
 TEST(JsonWriter, BytesThatAreNotUtf8BecomeReplacementCharacters) {
-    const std::string_view kReplaced = "\"\xEF\xBF\xBD\"";
-    EXPECT_EQ(json_string("\x80"), kReplaced);
-    EXPECT_EQ(json_string("\xC3"), kReplaced);
+    const std::string_view replaced = "\"\xEF\xBF\xBD\"";
+    EXPECT_EQ(json_string("\x80"), replaced);
+    EXPECT_EQ(json_string("\xC3"), replaced);
     for (const std::string_view bad :
          {"\xC0\xAF", "\xED\xA0\x80", "\xE0\x80\x80", "\xF4\x90\x80\x80", "\xF0\x80\x80\x80",
           "\xF5\x80\x80\x80", "\xE2\x82", "\xF0\x9F\x98", "\xFF\xFE", "\xC3("}) {
