@@ -1,0 +1,79 @@
+#include "tree/stop.hpp"
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <pgcascade/error.hpp>
+
+#include "base/diagnostics.hpp"
+#include "cli/command.hpp"
+
+// pgcascade stop [cascade.toml]
+
+namespace pgcascade::cli {
+
+namespace {
+
+using StopMode = postgres::LocalServer::StopMode;
+using tree::StopOutcome;
+
+struct StopArguments {
+    std::string file = "cascade.toml";
+    StopMode mode = StopMode::kFast;
+    std::int64_t timeout_s = 60;
+};
+
+void report(const StopOutcome& outcome) {
+    switch (outcome.kind) {
+        case StopOutcome::Kind::kStopped:
+            diagnostics::info(outcome.node + ": stopped");
+            return;
+        case StopOutcome::Kind::kWasDown:
+            diagnostics::info(outcome.node + ": was not running");
+            return;
+        case StopOutcome::Kind::kElsewhere:
+            diagnostics::warning(outcome.node + ": is not on this machine and goes on running",
+                                 "run pgcascade stop on its host");
+            return;
+        case StopOutcome::Kind::kFailed:
+            diagnostics::error(Error(outcome.node + ": " + outcome.problem.what, outcome.problem.hint));
+            return;
+    }
+}
+
+void stop(const StopArguments& arguments, Invocation& invocation) {
+    const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
+    const tree::StopOptions options{.mode = arguments.mode,
+                                    .timeout = std::chrono::seconds{arguments.timeout_s},
+                                    .stop_fd = invocation.stop.fd()};
+    for (const StopOutcome& outcome : tree::stop(cascade, options, report))
+        if (outcome.kind == StopOutcome::Kind::kFailed) invocation.exit_status = kFailed;
+}
+
+}  // namespace
+
+void add_stop_command(CLI::App& app, Invocation& invocation) {
+    static const std::map<std::string, StopMode> kModes = {
+        {"fast", StopMode::kFast}, {"smart", StopMode::kSmart}, {"immediate", StopMode::kImmediate}};
+    auto arguments = std::make_shared<StopArguments>();
+    CLI::App* command = app.add_subcommand(
+        "stop",
+        "Stop the servers of the tree that run on this machine, the primary first, so that all end alike");
+    command->add_option("file", arguments->file, "The cascade file")->capture_default_str();
+    command
+        ->add_option(
+            "--mode", arguments->mode,
+            "fast: end the clients' sessions; smart: wait for the clients to leave; immediate: as a crash, "
+            "standbys may lack the primary's last WAL")
+        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case))
+        ->default_str("fast");
+    command->add_option("--timeout", arguments->timeout_s, "Seconds that each server may take; 0: no limit")
+        ->check(CLI::Range(std::int64_t{0}, std::int64_t{86'400}))
+        ->capture_default_str();
+    command->footer("Exit status: 0 when none of them runs any more, 1 when one could not be stopped.");
+    command->callback([arguments, &invocation] { stop(*arguments, invocation); });
+}
+
+}  // namespace pgcascade::cli
