@@ -12,6 +12,7 @@
 #include "cli/command.hpp"
 #include "stream/delivery.hpp"
 #include "stream/output.hpp"
+#include "stream/server_facts.hpp"
 
 namespace pgcascade::cli {
 
@@ -24,7 +25,8 @@ struct StreamArguments {
     double status_interval_s = 10;
     bool no_reconnect = false;
     std::string format = "json";
-    bool transactions = false;
+    std::optional<bool> transactions;
+    std::string server_name = DebeziumOptions{}.server_name;
     std::string output = "-";
 };
 
@@ -68,7 +70,8 @@ void add_source_options(CLI::App& command, StreamArguments& arguments) {
         .add_option("--until", arguments.until, "End once all that committed before this position is written")
         ->check(CLI::Validator(check_lsn, ""))
         ->type_name("LSN");
-    command.add_flag("--messages", arguments.stream.messages, "Also what pg_logical_emit_message() wrote");
+    command.add_flag("--messages", arguments.stream.messages,
+                     "Also what pg_logical_emit_message() wrote (wal2json: always)");
     command
         .add_option("--status-interval", arguments.status_interval_s,
                     "How often the server is told what is confirmed, at least")
@@ -83,7 +86,11 @@ void add_output_options(CLI::App& command, StreamArguments& arguments) {
         ->check(CLI::Validator(check_format, ""))
         ->capture_default_str()
         ->type_name("FORMAT");
-    command.add_flag("--transactions", arguments.transactions, "Also a line for each begin and commit");
+    command.add_flag("--transactions,!--no-transactions", arguments.transactions,
+                     "Also a line for each begin and commit, or none; json: none, wal2json: both");
+    command.add_option("--server-name", arguments.server_name, "debezium: the name of the source")
+        ->capture_default_str()
+        ->type_name("NAME");
     command.add_option("-o,--output", arguments.output, "Append to this file instead of standard output (-)")
         ->capture_default_str()
         ->type_name("FILE");
@@ -96,6 +103,7 @@ StreamOptions stream_options(const StreamArguments& arguments, const Invocation&
     options.confirm = Confirm::kManual;
     options.status_interval =
         std::chrono::milliseconds{static_cast<std::int64_t>(arguments.status_interval_s * 1e3)};
+    options.messages |= arguments.format == to_string(Format::kWal2Json);  // as the plugin does
     options.reconnect = !arguments.no_reconnect;
     options.stop_fd = invocation.stop.fd();
     options.on_notice = [](const std::string& text) { diagnostics::info(text); };
@@ -108,13 +116,21 @@ Output open_output(const StreamArguments& arguments, int stop_fd) {
                              [](const std::string& text) { diagnostics::warning(text); });
 }
 
+FormatOptions format_options(const StreamArguments& arguments) {
+    FormatOptions options;
+    options.format = parse_format(arguments.format).value_or(Format::kJson);
+    options.transactions = arguments.transactions;
+    options.debezium.server_name = arguments.server_name;
+    options.debezium.version = "pgcascade " PGCASCADE_VERSION;
+    return options;
+}
+
 void stream(const StreamArguments& arguments, const Invocation& invocation) {
-    FormatOptions format{.format = parse_format(arguments.format).value_or(Format::kJson),
-                         .transactions = {}};
-    if (arguments.transactions) format.transactions = true;
-    const std::unique_ptr<Formatter> formatter = make_formatter(format);
+    const FormatOptions format = format_options(arguments);
     Output output = open_output(arguments, invocation.stop.fd());
     ChangeStream changes{stream_options(arguments, invocation)};
+    const std::unique_ptr<Formatter> formatter =
+        make_formatter(ask_server(format, arguments.stream.conninfo, invocation.stop.fd()));
     deliver(changes, *formatter, output,
             {.sync_interval = DeliveryOptions{}.sync_interval, .stop_fd = invocation.stop.fd()});
     if (!changes.close())

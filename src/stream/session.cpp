@@ -33,6 +33,15 @@ void check_same_cluster(ReplicationConnection& connection, const StreamServer& s
             "then start on a new slot");
 }
 
+// The text of values must not depend on how the server, the database or the role is set up. Only the time
+// zone stays theirs, or what the connection string says.
+void fix_text_of_values(ReplicationConnection& connection) {
+    connection.commands().command(
+        "SELECT pg_catalog.set_config('datestyle', 'ISO', false), pg_catalog.set_config('intervalstyle', "
+        "'postgres', false), pg_catalog.set_config('extra_float_digits', '3', false), "
+        "pg_catalog.set_config('bytea_output', 'hex', false)");
+}
+
 void create_slot(ReplicationConnection& connection, const StreamOptions& options, const Conninfo& conninfo) {
     if (options.from && !postgres::find_slot(connection.commands(), options.slot))
         throw ConfigError(
@@ -118,6 +127,7 @@ Session open_session(const StreamOptions& options, const std::optional<Resumptio
     const Slot slot = postgres::slot_for_pgoutput(connection.commands(), options.slot);
     session.confirmed = slot.confirmed_flush_lsn.value_or(Lsn{});
     if (!resumption) check_from(options, slot, connection.name());
+    fix_text_of_values(connection);
     connection.start(start_command(options, resumption ? resumption->position : options.from));
     return session;
 }

@@ -1,0 +1,66 @@
+#include "stream/server_facts.hpp"
+
+#include <memory>
+#include <utility>
+
+#include <pgcascade/error.hpp>
+
+#include "postgres/connection.hpp"
+#include "postgres/conninfo.hpp"
+
+namespace pgcascade {
+
+using postgres::Connection;
+using postgres::Conninfo;
+
+namespace {
+
+class TypeNames {
+  public:
+    TypeNames(Conninfo conninfo, int stop_fd) : conninfo_(std::move(conninfo)), stop_fd_(stop_fd) {}
+
+    std::string find(std::uint32_t type_oid, std::int32_t type_modifier) {
+        if (connection_) {
+            try {
+                return ask(type_oid, type_modifier);
+            } catch (const ConnectionError&) {
+                // Long idle; the server may have been restarted since.
+            }
+        }
+        connection_ = std::make_unique<Connection>(conninfo_, postgres::ConnectOptions{.stop_fd = stop_fd_});
+        return ask(type_oid, type_modifier);
+    }
+
+  private:
+    std::string ask(std::uint32_t type_oid, std::int32_t type_modifier) {
+        const postgres::Result name =
+            connection_->query("SELECT pg_catalog.format_type($1, $2) FROM pg_catalog.pg_type WHERE oid = $1",
+                               {std::to_string(type_oid), std::to_string(type_modifier)});
+        return name.rows() == 0 ? "" : std::string{name.at(0, 0)};
+    }
+
+    Conninfo conninfo_;
+    int stop_fd_;
+    std::unique_ptr<Connection> connection_;
+};
+
+std::string database_name(const Conninfo& conninfo, int stop_fd) {
+    Connection connection{conninfo, postgres::ConnectOptions{.stop_fd = stop_fd}};
+    return std::string{connection.query("SELECT pg_catalog.current_database()").at(0, 0)};
+}
+
+}  // namespace
+
+FormatOptions ask_server(FormatOptions options, const std::string& conninfo, int stop_fd) {
+    const Conninfo parsed = Conninfo::parse(conninfo);
+    if (options.format == Format::kDebezium && options.debezium.database.empty())
+        options.debezium.database = database_name(parsed, stop_fd);
+    if (options.format == Format::kWal2Json && !options.wal2json.format_type)
+        options.wal2json.format_type = [names = std::make_shared<TypeNames>(parsed, stop_fd)](
+                                           std::uint32_t type_oid, std::int32_t type_modifier) {
+            return names->find(type_oid, type_modifier);
+        };
+    return options;
+}
+
+}  // namespace pgcascade
