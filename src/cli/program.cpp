@@ -14,6 +14,7 @@ namespace {
 void add_commands(CLI::App& app, Invocation& invocation) {
     add_status_command(app, invocation);
     add_stop_command(app, invocation);
+    add_doctor_command(app, invocation);
     add_stream_command(app, invocation);
     add_slot_command(app, invocation);
 }

@@ -37,7 +37,7 @@ struct SlotArguments {
 Cell state_cell(const Slot& slot) {
     if (slot.is_invalidated()) return {"invalidated: " + slot.invalidation_reason, Colour::kBad};
     if (slot.active) return {fmt::format("active, pid {}", slot.active_pid), Colour::kGood};
-    if (!slot.inactive_for) return {"inactive", Colour::kWarning};
+    if (!slot.inactive_for || slot.inactive_for->count() == 0) return {"inactive", Colour::kWarning};
     return {"inactive for " + format_duration(*slot.inactive_for), Colour::kWarning};
 }
 

@@ -282,6 +282,13 @@ bool Connection::cancel() {
     }
 }
 
+Conninfo Connection::pinned(const Conninfo& conninfo) const {
+    const auto told = [](const char* text) { return std::string{text != nullptr ? text : ""}; };
+    Conninfo narrowed = conninfo.with("host", told(PQhost(native()))).with("port", told(PQport(native())));
+    if (conninfo.get("hostaddr")) narrowed = narrowed.with("hostaddr", told(PQhostaddr(native())));
+    return narrowed;
+}
+
 std::string Connection::parameter(const char* name) const {
     const char* value = PQparameterStatus(connection_.get(), name);
     return value != nullptr ? value : "";

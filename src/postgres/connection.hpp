@@ -77,6 +77,10 @@ class Connection {
     // without end.
     bool cancel();
 
+    // `conninfo`, by which this connection was made, narrowed to the very server that it reached: more than
+    // one host may stand in it.
+    Conninfo pinned(const Conninfo& conninfo) const;
+
     // The text as an SQL literal, quotes included: for command(), which takes no parameters.
     std::string literal(std::string_view text) const;
 

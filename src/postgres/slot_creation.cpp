@@ -8,6 +8,7 @@
 #include "base/clock.hpp"
 #include "postgres/slots.hpp"
 #include "postgres/upstream.hpp"
+#include "protocol/replication_command.hpp"
 
 // Creating a logical slot ends once the server has read a record of the running transactions
 // (xl_running_xacts) from the WAL, and those transactions are over; see replication/logical/snapbuild.c. A
@@ -37,19 +38,14 @@ constexpr milliseconds kExplainAfter{2'000};
 constexpr milliseconds kExplainInterval{10'000};
 constexpr milliseconds kUndoPatience{5'000};
 
-std::string quoted_identifier(std::string_view name) {
-    std::string quoted{'"'};
-    for (const char byte : name) quoted += byte == '"' ? std::string{"\"\""} : std::string{byte};
-    return quoted + '"';
-}
-
 // The server's refusal, with the hint that it does not give itself.
 [[noreturn]] void rethrow_refusal(Connection& connection, const std::string& slot,
                                   const ServerError& refusal) {
     std::string hint = refusal.hint();
     if (refusal.sqlstate() == "42501") {
         const Result role = connection.command("SELECT current_user");
-        hint = fmt::format("on the primary: ALTER ROLE {} REPLICATION", quoted_identifier(role.at(0, 0)));
+        hint = fmt::format("on the primary: ALTER ROLE {} REPLICATION",
+                           protocol::quote_identifier(role.at(0, 0)));
     } else if (refusal.sqlstate() == "42710") {
         hint = fmt::format(
             "keep it with --if-not-exists, choose another name, or drop it: SELECT "
@@ -106,8 +102,7 @@ void check_can_decode(Connection& server, bool on_standby) {
         fmt::format("{}: wal_level is {}, and decoding needs logical", server.name(), wal_level.at(0, 0)),
         "55000",
         on_standby
-            ? "on the primary and on this standby: ALTER SYSTEM SET wal_level = logical (a standby: in "
-              "postgresql.conf), then restart both, the primary first"
+            ? "on the primary and on this standby: ALTER SYSTEM SET wal_level = logical, then restart both"
             : "ALTER SYSTEM SET wal_level = logical, then restart the server");
 }
 
@@ -257,7 +252,8 @@ std::string LogicalSlotCreation::open_transactions() {
     try {
         if (!primary_.connection && !on_standby_)
             primary_.connection = std::make_unique<Connection>(
-                conninfo_, ConnectOptions{.name = connection_.name(), .stop_fd = connection_.stop_fd()});
+                connection_.pinned(conninfo_),
+                ConnectOptions{.name = connection_.name(), .stop_fd = connection_.stop_fd()});
         if (!primary_.connection) return "";
         const Result open = primary_.connection->command(
             "SELECT coalesce(string_agg(what, ', '), '') FROM (SELECT format('pid %s (%s, %s since %s)', pid,"
