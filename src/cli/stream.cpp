@@ -86,8 +86,10 @@ void add_output_options(CLI::App& command, StreamArguments& arguments) {
         ->check(CLI::Validator(check_format, ""))
         ->capture_default_str()
         ->type_name("FORMAT");
-    command.add_flag("--transactions,!--no-transactions", arguments.transactions,
-                     "Also a line for each begin and commit, or none; json: none, wal2json: both");
+    command.add_flag_function(
+        "--transactions,!--no-transactions",
+        [&arguments](std::int64_t count) { arguments.transactions = count > 0; },
+        "Also a line for each begin and commit, or none; json: none, wal2json: both");
     command.add_option("--server-name", arguments.server_name, "debezium: the name of the source")
         ->capture_default_str()
         ->type_name("NAME");

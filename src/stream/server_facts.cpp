@@ -28,6 +28,8 @@ class TypeNames {
             }
         }
         connection_ = std::make_unique<Connection>(conninfo_, postgres::ConnectOptions{.stop_fd = stop_fd_});
+        // With nothing on it every name but the built-in ones is qualified.
+        connection_->query("SELECT pg_catalog.set_config('search_path', '', false)");
         return ask(type_oid, type_modifier);
     }
 

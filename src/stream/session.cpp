@@ -34,12 +34,15 @@ void check_same_cluster(ReplicationConnection& connection, const StreamServer& s
 }
 
 // The text of values must not depend on how the server, the database or the role is set up. Only the time
-// zone stays theirs, or what the connection string says.
+// zone stays theirs, or what the connection string says. The search path is empty for regclass and the like:
+// their names are then qualified.
 void fix_text_of_values(ReplicationConnection& connection) {
     connection.commands().command(
-        "SELECT pg_catalog.set_config('datestyle', 'ISO', false), pg_catalog.set_config('intervalstyle', "
-        "'postgres', false), pg_catalog.set_config('extra_float_digits', '3', false), "
-        "pg_catalog.set_config('bytea_output', 'hex', false)");
+        "SELECT pg_catalog.set_config('datestyle', 'ISO', false),"
+        " pg_catalog.set_config('intervalstyle', 'postgres', false),"
+        " pg_catalog.set_config('extra_float_digits', '3', false),"
+        " pg_catalog.set_config('bytea_output', 'hex', false),"
+        " pg_catalog.set_config('search_path', '', false)");
 }
 
 void create_slot(ReplicationConnection& connection, const StreamOptions& options, const Conninfo& conninfo) {

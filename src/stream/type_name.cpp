@@ -111,9 +111,7 @@ std::string announced_name(const Column& column) {
     std::string_view name = column.type_name;
     const bool is_array = name.size() > 1 && name[0] == '_';
     if (is_array) name.remove_prefix(1);
-    const bool is_visible = column.type_schema == "public" || is_in_catalog(column);
-    return (is_visible ? "" : quoted_identifier(column.type_schema) + '.') + quoted_identifier(name) +
-           (is_array ? "[]" : "");
+    return quoted_identifier(column.type_schema) + '.' + quoted_identifier(name) + (is_array ? "[]" : "");
 }
 
 }  // namespace

@@ -56,10 +56,10 @@ TEST(TypeName, ArraysAreNamedAfterTheirElements) {
     EXPECT_EQ(builtin(22), "int2vector");
 }
 
-TEST(TypeName, AnnouncedTypesAreQualifiedUnlessPublic) {
-    EXPECT_EQ(sql_type_name(announced("public", "mood")), "mood");
-    EXPECT_EQ(sql_type_name(announced("public", "_mood")), "mood[]");
-    EXPECT_EQ(sql_type_name(announced("public", "MyMood")), "\"MyMood\"");
+TEST(TypeName, AnnouncedTypesAreQualified) {
+    EXPECT_EQ(sql_type_name(announced("public", "mood")), "public.mood");
+    EXPECT_EQ(sql_type_name(announced("public", "_mood")), "public.mood[]");
+    EXPECT_EQ(sql_type_name(announced("public", "MyMood")), "public.\"MyMood\"");
     EXPECT_EQ(sql_type_name(announced("sales", "mood")), "sales.mood");
     EXPECT_EQ(sql_type_name(announced("sales", "My \"Mood\"")), "sales.\"My \"\"Mood\"\"\"");
     EXPECT_EQ(sql_type_name(announced("Sales", "_mood")), "\"Sales\".mood[]");
