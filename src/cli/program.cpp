@@ -12,6 +12,7 @@ namespace pgcascade::cli {
 namespace {
 
 void add_commands(CLI::App& app, Invocation& invocation) {
+    add_plan_command(app, invocation);
     add_status_command(app, invocation);
     add_stop_command(app, invocation);
     add_doctor_command(app, invocation);

@@ -216,7 +216,9 @@ static std::string headline(const std::string& sql) {
 
 // Statements that carry a password must never be quoted in a message.
 static std::string described(const std::string& sql) {
-    return sql.find("PASSWORD") == std::string::npos ? headline(sql) : "setting a password";
+    const bool has_password =
+        sql.find("PASSWORD") != std::string::npos || sql.find("password=") != std::string::npos;
+    return has_password ? "setting a password" : headline(sql);
 }
 
 Result Connection::last_result(const std::string& sql) {

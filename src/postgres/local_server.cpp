@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -297,15 +298,22 @@ void LocalServer::init(const InitOptions& options) {
     LocalServer{installation_, account_, directory}.write_settings({{"unix_socket_directories", "/tmp"}});
     move_up(directory);
 
+    if (!options.hba_lines.empty()) {
+        const fs::path hba = data_directory_ / "pg_hba.conf";
+        const std::string content = fmt::format("{}{}\n", read_file(hba), fmt::join(options.hba_lines, "\n"));
+        write_file_durably(hba, content, 0600, account_.ids);
+    }
+
     if (::unlink(marker.c_str()) != 0) throw SystemError("can't remove " + marker.string(), errno);
     fsync_directory(data_directory_);
 }
 
-void LocalServer::write_settings(const Settings& settings) {
+void LocalServer::write_settings(const Settings& settings, const std::vector<std::string>& removed) {
     if (is_running())
         throw Error(data_directory_.string() + ": settings can't be written while the server runs",
                     "use ALTER SYSTEM");
     Settings merged = read_settings();
+    for (const std::string& name : removed) merged.erase(name);
     for (const auto& [name, value] : settings) merged.insert_or_assign(name, value);
     write_file_durably(data_directory_ / kSettingsFile, to_settings_text(merged), 0600, account_.ids);
 }
@@ -321,6 +329,48 @@ Settings LocalServer::read_settings() const {
     }
 }
 
+CommandResult LocalServer::run_postgres(const std::vector<std::string>& arguments) const {
+    Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
+                    .account = account_,
+                    .directory = {},
+                    .input = {}};
+    for (std::string& option : options_of_last_start(data_directory_))
+        command.arguments.push_back(std::move(option));
+    command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
+    return run(command, stop_fd_);
+}
+
+Settings LocalServer::configured(const std::vector<std::string>& names) const {
+    Settings settings;
+    for (const std::string& name : names) {
+        const CommandResult answer = run_postgres({"-C", name});
+        if (answer.exit_status != 0) {
+            diagnostics::detail(
+                fmt::format("{}: postgres -C {}: {}", data_directory_.string(), name, answer.output));
+            continue;
+        }
+        // Warnings about the files may stand before it.
+        std::string_view output = answer.output;
+        if (output.ends_with('\n')) output.remove_suffix(1);
+        settings[name] = output.substr(output.rfind('\n') + 1);
+    }
+    return settings;
+}
+
+void LocalServer::check_settings(const Settings& settings) const {
+    std::vector<std::string> arguments;
+    for (const auto& [name, value] : settings) {
+        arguments.emplace_back("-c");
+        arguments.push_back(name + "=" + value);
+    }
+    arguments.insert(arguments.end(), {"-C", "data_directory"});
+    const CommandResult answer = run_postgres(arguments);
+    if (answer.exit_status != 0)
+        throw ConfigError(fmt::format("{}: the server does not take these settings: {}",
+                                      data_directory_.string(), last_lines(answer.output, 5)),
+                          "mend them in the file");
+}
+
 bool LocalServer::is_running() const {
     const auto file = read_postmaster_pid(data_directory_);
     return file && is_server_process(file->pid, data_directory_);
@@ -332,6 +382,10 @@ fs::path LocalServer::log_file() const {
     const bool writable = fs::exists(beside) ? ::access(beside.c_str(), W_OK) == 0
                                              : ::access(beside.parent_path().c_str(), W_OK) == 0;
     return writable ? beside : data_directory_ / "log" / "pgcascade.log";
+}
+
+std::string LocalServer::log_tail() const {
+    return tail_of_log(log_file(), 0, data_directory_);
 }
 
 void LocalServer::wait_for_leftovers(const fs::path& directory) const {
@@ -411,8 +465,7 @@ void LocalServer::stop(StopMode mode, milliseconds timeout) {
     if (wait_for(process.get(), POLLIN, timeout_ms, stop_fd_) == 0)
         throw SystemError(
             fmt::format("the server in {} has not stopped within {} ms; its log ends:\n{}",
-                        data_directory_.string(), timeout.count(),
-                        tail_of_log(log_file(), 0, data_directory_)),
+                        data_directory_.string(), timeout.count(), log_tail()),
             0, "it waits for its clients (smart) or its standbys (fast): stop it with another mode");
 }
 

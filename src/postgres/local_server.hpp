@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/subprocess.hpp"
 #include "postgres/installation.hpp"
@@ -33,7 +34,8 @@ class LocalServer {
 
     struct InitOptions {
         std::string superuser;
-        std::string superuser_password;  // never on a command line, never in a file
+        std::string superuser_password;           // never on a command line, never in a file
+        std::vector<std::string> hba_lines = {};  // behind initdb's own, which let in who is on this machine
     };
     // initdb with data checksums, UTF8, locale C.UTF-8, scram-sha-256, and its Unix socket in /tmp, which
     // every machine has. The data directory may be missing, empty or a partial one of ours, which is cleared;
@@ -41,10 +43,19 @@ class LocalServer {
     // marker. Throws ConfigError for a directory that is in the way, SystemError with what initdb said.
     void init(const InitOptions& options);
 
-    // Merges into postgresql.auto.conf, durably, while the server is down (ALTER SYSTEM does it while it is
-    // up). Throws Error where it runs.
-    void write_settings(const Settings& settings);
+    // Merges into postgresql.auto.conf, and takes out those in `removed`, durably, while the server is down
+    // (ALTER SYSTEM does it while it is up). Throws Error where it runs.
+    void write_settings(const Settings& settings, const std::vector<std::string>& removed = {});
     Settings read_settings() const;  // of postgresql.auto.conf
+
+    // What the settings would be after a start, by the files and the options of the last start, in
+    // PostgreSQL's base units. A name that this server does not know is left out; so is everything where its
+    // files can't be read. Throws SystemError where the account can't be acted as.
+    Settings configured(const std::vector<std::string>& names) const;
+
+    // Asks the server's own program whether it takes these settings: once they are in a file, a bad one keeps
+    // it from starting. Throws ConfigError with its answer.
+    void check_settings(const Settings& settings) const;
 
     // By postmaster.pid and a living process that works in this directory: a file that a killed server left
     // behind does not count, nor does another process that has got its number since.
@@ -73,10 +84,12 @@ class LocalServer {
     // backup; or log/pgcascade.log within, where the parent directory is not writable. A server with a
     // logging_collector goes on in files of its own.
     std::filesystem::path log_file() const;
+    std::string log_tail() const;  // its last lines, for a message
     const std::filesystem::path& data_directory() const { return data_directory_; }
     const Account& account() const { return account_; }
 
   private:
+    CommandResult run_postgres(const std::vector<std::string>& arguments) const;
     void prepare_data_directory() const;
     void run_initdb(const InitOptions& options, const std::filesystem::path& directory) const;
     // The processes of a killed server or initdb live on for a moment and are in the way of the next.

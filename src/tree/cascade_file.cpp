@@ -30,12 +30,9 @@ bool consists_of(std::string_view text, std::string_view allowed_beside_letters_
     });
 }
 
-// Names of one machine, as far as they tell without asking a resolver: two servers there can't share a port
-// or a directory. A directory is a Unix socket's.
+// Two servers of one machine can't share a port or a directory.
 std::string machine_of(const std::string& host) {
-    const std::string name = lower_case(host);
-    const bool is_here = name == "localhost" || name == "::1" || name.starts_with("127.") || name[0] == '/';
-    return is_here ? "this machine" : name;
+    return is_this_machine_name(host) ? "this machine" : lower_case(host);
 }
 
 // ── reading ────────────────────────────────────────────────────────────────────────────────────────────
@@ -356,6 +353,15 @@ std::vector<Node> TreeCheck::ordered() {
 }
 
 }  // namespace
+
+bool is_this_machine_name(const std::string& host) {
+    const std::string name = lower_case(host);
+    return name == "localhost" || name == "::1" || name.starts_with("127.") || name.starts_with('/');
+}
+
+bool is_same_machine_name(const std::string& one, const std::string& other) {
+    return machine_of(one) == machine_of(other);
+}
 
 Cascade read_cascade_file(const std::filesystem::path& file) {
     const CascadeReader reader{file};

@@ -56,4 +56,10 @@ struct Cascade {
 // standby or without a passfile, and a port, a directory or a slot used twice.
 Cascade read_cascade_file(const std::filesystem::path& file);
 
+// A loopback name, or the directory of a Unix socket. Tells from the name alone.
+bool is_this_machine_name(const std::string& host);
+
+// Whether two hosts of the file are surely the same machine. Tells from the names alone.
+bool is_same_machine_name(const std::string& one, const std::string& other);
+
 }  // namespace pgcascade::tree

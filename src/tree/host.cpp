@@ -14,6 +14,7 @@
 #include <pgcascade/error.hpp>
 
 #include "postgres/data_directory.hpp"
+#include "postgres/postmaster_pid.hpp"
 
 namespace pgcascade::tree {
 
@@ -43,8 +44,7 @@ bool is_own_address(const sockaddr& address) {
 }
 
 bool is_here(const std::string& host) {
-    if (host.starts_with('/') || host.starts_with("127.") || host == "localhost" || host == "::1")
-        return true;
+    if (is_this_machine_name(host)) return true;
     addrinfo* list = nullptr;
     addrinfo wanted{};
     wanted.ai_socktype = SOCK_STREAM;
@@ -75,7 +75,7 @@ bool has_line(const std::string& content, const std::string& line) {
 Host::Host(const Cascade& cascade, const Node& node, int stop_fd)
     : cascade_(cascade), node_(node), stop_fd_(stop_fd), is_this_machine_(is_here(node.host)) {}
 
-HostState Host::look() const {
+HostState Host::look(const std::vector<std::string>& names, bool server_answers) const {
     HostState state;
     state.is_this_machine = is_this_machine_;
     if (!is_this_machine_) return state;
@@ -85,12 +85,19 @@ HostState Host::look() const {
         state.account = owner.name;
         state.passfile_problem = passfile_problem(owner);
         if (state.directory.state != DataDirectory::State::kCluster) return state;
-        state.is_running = server().is_running();
+        const auto pid_file = postgres::read_postmaster_pid(node_.data_directory);
+        state.is_running = pid_file && postgres::is_server_process(pid_file->pid, node_.data_directory);
         state.has_backup_label = fs::exists(node_.data_directory / "backup_label");
+        if (server_answers) return state;
+        state.configured = server().configured(names);
+        for (const fs::directory_entry& slot : fs::directory_iterator{node_.data_directory / "pg_replslot"})
+            state.slots.insert(slot.path().filename());
     } catch (const Stopped&) {
         throw;
     } catch (const Error& problem) {
         state.problem = Problem{problem.what(), problem.hint()};
+    } catch (const fs::filesystem_error& problem) {
+        state.problem = Problem{problem.what(), {}};
     }
     return state;
 }
@@ -137,6 +144,22 @@ LocalServer Host::new_server(std::optional<int> major_version) const {
     return {major_version ? postgres::installation_of(*major_version)
                           : postgres::newest_installation(kOldestVersion),
             account(), node_.data_directory, stop_fd_};
+}
+
+void Host::check_settings(const postgres::Settings& settings) const {
+    server().check_settings(settings);
+}
+
+void Host::make_standby(const postgres::Settings& settings, const std::vector<std::string>& removed) const {
+    LocalServer standby = server();
+    standby.check_settings(settings);
+    standby.write_settings(settings, removed);
+    write_file_durably(node_.data_directory / "standby.signal", "", 0600, standby.account().ids);
+}
+
+bool Host::lacks_configuration() const {
+    require_this_machine("look for configuration files");
+    return !fs::exists(node_.data_directory / "postgresql.conf");
 }
 
 void Host::add_missing_configuration(const std::string& hba_content) const {

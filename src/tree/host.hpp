@@ -23,9 +23,9 @@ class Host {
     // By the node's host: a loopback name, the directory of a Unix socket, or an address of an interface.
     bool is_this_machine() const { return is_this_machine_; }
 
-    // What is there, without the server's help. Throws nothing but Stopped: what can't be looked at is a
-    // `problem`.
-    HostState look() const;
+    // What is there, without the server's help. `names`: the settings whose configured values are wanted
+    // where the server does not answer. Throws nothing but Stopped: what can't be looked at is a `problem`.
+    HostState look(const std::vector<std::string>& names, bool server_answers) const;
 
     // Everything below throws ConfigError, with what to do by hand, where the node is elsewhere.
 
@@ -34,8 +34,17 @@ class Host {
     // The one to be made there: of that major version, or the newest where that is nothing.
     postgres::LocalServer new_server(std::optional<int> major_version) const;
 
-    // The files that a server needs and a clone lacks, where its source keeps them outside of the data
-    // directory (as Debian does).
+    // Asks the server's own program whether it would start with these settings, before they are written where
+    // they would keep it from starting. Throws ConfigError with its answer.
+    void check_settings(const postgres::Settings& settings) const;
+
+    // Makes a stopped cluster a standby: the settings, without the ones named in `removed`, then
+    // standby.signal.
+    void make_standby(const postgres::Settings& settings, const std::vector<std::string>& removed) const;
+
+    // A clone lacks the files that a server needs where its source keeps them outside of the data directory
+    // (as Debian does).
+    bool lacks_configuration() const;
     void add_missing_configuration(const std::string& hba_content) const;
 
     // Appends the line to that pg_hba.conf, in one atomic act; false where it is there already.

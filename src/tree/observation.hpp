@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -119,12 +120,22 @@ struct ReplicationLogin {
 struct HostState {
     bool is_this_machine = false;  // else nothing below is known
     postgres::DataDirectory directory;
-    bool is_running = false;                  // a postmaster works in the directory
-    bool has_backup_label = false;            // a base backup on which no server has run yet
-    std::string account;                      // as which the server runs, or will
+    bool is_running = false;        // a postmaster works in the directory
+    bool has_backup_label = false;  // a base backup on which no server has run yet
+    std::string account;            // as which the server runs, or will
+    // What the server's files say, while it does not answer: by name, in PostgreSQL's base units. Only names
+    // that are known to its version.
+    std::map<std::string, std::string> configured;
+    std::set<std::string> slots;              // while it does not answer: the names of those it has
     std::optional<Problem> passfile_problem;  // its walreceiver could not use the passfile
     std::optional<Problem> problem;           // the directory can't be looked at
 };
+
+// A base backup on which no server has run, and which is not a standby yet.
+inline bool is_fresh_clone(const HostState& host) {
+    return host.directory.state == postgres::DataDirectory::State::kCluster && host.has_backup_label &&
+           !host.directory.is_standby && !host.is_running;
+}
 
 struct NodeObservation {
     std::optional<ServerState> server;  // nothing: see `unreachable`

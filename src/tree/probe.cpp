@@ -163,7 +163,7 @@ class NodeProbe {
         NodeObservation seen;
         ask_server(seen);
         const Host host{cascade_, node_, options_.stop_fd};
-        seen.host = host.look();
+        seen.host = host.look(settings_of_interest(node_), seen.server.has_value());
         seen.is_other_server = serves_other_directory(seen);
         if (options_.check_logins && seen.server && !seen.is_other_server)
             seen.replication_login = try_login(*seen.server);
