@@ -202,7 +202,8 @@ int stop_signal(LocalServer::StopMode mode) {
 
 }  // namespace
 
-LocalServer::LocalServer(Installation installation, Account account, fs::path data_directory, int stop_fd)
+LocalServer::LocalServer(Installation installation, Account account, const fs::path& data_directory,
+                         int stop_fd)
     : installation_(std::move(installation)),
       account_(std::move(account)),
       data_directory_(fs::absolute(data_directory)),

@@ -19,7 +19,7 @@ namespace pgcascade::postgres {
 class LocalServer {
   public:
     // stop_fd: where it gets readable, the waits of init(), start() and stop() end with Stopped.
-    LocalServer(Installation installation, Account account, std::filesystem::path data_directory,
+    LocalServer(Installation installation, Account account, const std::filesystem::path& data_directory,
                 int stop_fd = -1);
 
     // The account that a server with this data directory has to run as: the directory's owner where it exists

@@ -12,7 +12,7 @@ constexpr int kConflictingSince = 160000;
 constexpr int kFailoverSince = 170000;
 
 // How often a slot in use is tried again.
-constexpr int kDropRetryInterval_ms = 100;
+constexpr int kDropRetryIntervalMs = 100;
 
 // Every version gives the same columns. A standby counts from what it has received: its own walsenders may
 // not have sent all of it yet.
@@ -184,7 +184,7 @@ bool drop_slot(Connection& connection, const DropSlotOptions& options) {
                                   "55006", "stop its consumer first, or wait for its end with --wait");
             }
         }
-        wait_for(-1, 0, kDropRetryInterval_ms, connection.stop_fd());
+        wait_for(-1, 0, kDropRetryIntervalMs, connection.stop_fd());
     }
 }
 

@@ -111,14 +111,14 @@ postgres::Settings CascadeReader::read_settings(const Entry& table) const {
 
 // What follows from other keys can't be said a second time, and differently.
 void CascadeReader::refuse_own_setting(const Entry& entry) const {
-    static const std::map<std::string, std::string> instead = {
+    static const std::map<std::string, std::string> kInstead = {
         {"port", "write port = … in [node.NAME]"},
         {"data_directory", "write data_directory = … in [node.NAME]"},
         {"primary_conninfo", "it follows from upstream, host, port, replication_user and passfile"},
         {"primary_slot_name", "write slot = … in [node.NAME]"},
     };
-    const auto own = instead.find(lower_case(entry.key));
-    if (own != instead.end())
+    const auto own = kInstead.find(lower_case(entry.key));
+    if (own != kInstead.end())
         toml_.fail(entry.line, fmt::format("the setting \"{}\" is written by pgcascade itself", own->first),
                    own->second);
 }
