@@ -61,7 +61,8 @@ class Formatter {
 
     // Appends zero or more whole lines, each one JSON object in valid UTF-8 and ended by '\n'. Apart from the
     // growth of `out` nothing is allocated once the change's relation is known. Throws Error for a value in
-    // binary form; after an exception, what lies beyond the former end of `out` means nothing.
+    // binary form, and what format_type throws; after an exception, what lies beyond the former end of `out`
+    // means nothing.
     virtual void write(const Change& change, std::string& out) = 0;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
 
@@ -8,7 +9,7 @@
 namespace pgcascade {
 
 // What a formatter makes once per relation (escaped names, kinds of values) and finds again for each row,
-// until the server announces the relation anew. Holds one entry per relation of the stream.
+// until the server announces the relation anew. Bounded: tables may come and go for as long as a stream runs.
 template <class Prepared>
 class PreparedRelations {
   public:
@@ -18,6 +19,7 @@ class PreparedRelations {
         const bool known = relation.generation != 0;
         if (known && relation.generation == last_generation_ && relation.oid == last_oid_) return *last_;
 
+        if (entries_.size() >= kMostEntries && !entries_.contains(relation.oid)) entries_.clear();
         Entry& entry = entries_[relation.oid];
         if (!known || entry.generation != relation.generation) {
             entry.prepared = make(relation);
@@ -30,6 +32,9 @@ class PreparedRelations {
     }
 
   private:
+    // More tables than a transaction touches; where there are more, making all anew costs little each time.
+    static constexpr std::size_t kMostEntries = 4096;
+
     struct Entry {
         std::uint64_t generation = 0;
         Prepared prepared;

@@ -177,4 +177,20 @@ TEST(JsonFormat, ARelationAnnouncedAnewIsPreparedAnew) {
                                testing::HasSubstr(R"({"unknown":"1"})")));
 }
 
+TEST(JsonFormat, MoreTablesThanAreKeptAreStillToldApart) {
+    const auto formatter = make_formatter({});
+    const std::vector<Value> row{sample::value("1")};
+    for (int pass = 0; pass < 2; ++pass)
+        for (std::uint32_t oid = 1; oid <= 5000; ++oid) {
+            Relation table =
+                sample::relation({sample::column("c", type_oid::kInt4)}, "public", std::to_string(oid));
+            table.oid = oid;
+            table.generation = oid;
+            std::string out;
+            formatter->write(sample::insert(table, row), out);
+            ASSERT_THAT(out,
+                        testing::HasSubstr("\"table\":\"" + std::to_string(oid) + "\",\"new\":{\"c\":1}"));
+        }
+}
+
 }  // namespace pgcascade
