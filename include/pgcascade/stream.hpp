@@ -67,8 +67,8 @@ struct StreamOptions {
     std::chrono::milliseconds max_backoff{10'000};
     int stop_fd = -1;  // readable: the reads end as if the stream had ended
 
-    // Told what a person watching would want to know: "connection lost …, trying again in 2 s". Never called
-    // concurrently. Null: silent.
+    // Told what a person watching would want to know: "connection lost …, trying again in 2 s", and what the
+    // server warns of. Never called concurrently; must not call the stream. Null: silent.
     std::function<void(const std::string& text)> on_notice;
 };
 

@@ -20,6 +20,7 @@ namespace {
 
 struct StreamArguments {
     StreamOptions stream;
+    std::vector<std::string> publications;
     std::string from;
     std::string until;
     double status_interval_s = 10;
@@ -29,6 +30,24 @@ struct StreamArguments {
     std::string server_name = DebeziumOptions{}.server_name;
     std::string output = "-";
 };
+
+// a,"b, ""c""" is a and b, "c": as SQL quotes identifiers, but without its folding of the others.
+std::vector<std::string> split_names(std::string_view list) {
+    std::vector<std::string> names(1);
+    bool quoted = false;
+    for (std::size_t i = 0; i < list.size(); ++i) {
+        const bool doubled = quoted && list.substr(i, 2) == "\"\"";
+        if (doubled)
+            names.back() += list[++i];
+        else if (list[i] == '"')
+            quoted = !quoted;
+        else if (list[i] == ',' && !quoted)
+            names.emplace_back();
+        else
+            names.back() += list[i];
+    }
+    return names;
+}
 
 std::string check_lsn(const std::string& text) {
     return Lsn::parse(text) ? "" : "\"" + text + "\" is no LSN; an LSN looks like 16/B374D848";
@@ -49,12 +68,11 @@ void add_source_options(CLI::App& command, StreamArguments& arguments) {
         ->required()
         ->type_name("NAME");
     command
-        .add_option("-P,--publication", arguments.stream.publications,
-                    "Publications whose changes are wanted")
+        .add_option("-P,--publication", arguments.publications,
+                    "Publications whose changes are wanted; one with a comma in its name in double quotes")
         ->required()
-        ->delimiter(',')
         ->allow_extra_args(false)
-        ->type_name("NAME,…");
+        ->type_name("NAME[,NAME]");
     command.add_flag("--create-slot", arguments.stream.create_slot, "Create the slot if it is not there");
     command.add_flag("--temporary", arguments.stream.temporary_slot,
                      "Use a new slot that is gone when this program ends");
@@ -100,6 +118,8 @@ void add_output_options(CLI::App& command, StreamArguments& arguments) {
 
 StreamOptions stream_options(const StreamArguments& arguments, const Invocation& invocation) {
     StreamOptions options = arguments.stream;
+    for (const std::string& list : arguments.publications)
+        for (std::string& name : split_names(list)) options.publications.push_back(std::move(name));
     options.from = Lsn::parse(arguments.from).value_or(Lsn{});
     options.until = Lsn::parse(arguments.until).value_or(Lsn{});
     options.confirm = Confirm::kManual;

@@ -21,8 +21,19 @@ ConnectOptions for_logical_replication(ConnectOptions options) {
 
 }  // namespace
 
-ReplicationConnection::ReplicationConnection(const Conninfo& conninfo, ConnectOptions options)
-    : connection_(conninfo, for_logical_replication(std::move(options))) {}
+ReplicationConnection::ReplicationConnection(const Conninfo& conninfo, ConnectOptions options,
+                                             OnWarning on_warning)
+    : connection_(conninfo, for_logical_replication(std::move(options))), on_warning_(std::move(on_warning)) {
+    if (on_warning_) PQsetNoticeReceiver(connection_.native(), take_notice, this);
+}
+
+void ReplicationConnection::take_notice(void* self, const PGresult* notice) {
+    const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char* message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    if (severity == nullptr || message == nullptr || std::string_view{severity} != "WARNING") return;
+    const auto& connection = *static_cast<ReplicationConnection*>(self);
+    connection.on_warning_(fmt::format("{}: the server warns: {}", connection.name(), message));
+}
 
 SystemIdentity ReplicationConnection::identify_system() {
     const Result result = connection_.command(to_string(protocol::IdentifySystem{}));

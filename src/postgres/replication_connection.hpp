@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,8 +27,14 @@ struct SystemIdentity {
 
 class ReplicationConnection {
   public:
+    using OnWarning = std::function<void(const std::string& text)>;
+
     // Logs in with replication=database, whatever options.replication says. Throws as Connection does.
-    explicit ReplicationConnection(const Conninfo& conninfo, ConnectOptions options = {});
+    // `on_warning`, which may be null, is told what the server warns of, within whichever call takes it in.
+    explicit ReplicationConnection(const Conninfo& conninfo, ConnectOptions options = {},
+                                   OnWarning on_warning = nullptr);
+    ReplicationConnection(const ReplicationConnection&) = delete;  // libpq holds a pointer into it
+    ReplicationConnection& operator=(const ReplicationConnection&) = delete;
 
     // For everything before start().
     Connection& commands() { return connection_; }
@@ -61,11 +68,13 @@ class ReplicationConnection {
         void operator()(char* memory) const { PQfreemem(memory); }
     };
 
+    static void take_notice(void* self, const PGresult* notice);
     [[noreturn]] void throw_end_of_stream();
     [[noreturn]] void throw_broken();
     bool drain_until_end(std::chrono::steady_clock::time_point deadline);
 
     Connection connection_;
+    OnWarning on_warning_;
     std::unique_ptr<char, FreeMemory> message_;
 };
 

@@ -157,6 +157,11 @@ Slot slot_for_pgoutput(Connection& connection, std::string_view name) {
         throw ServerError(fmt::format("{}: there is no slot \"{}\"", connection.name(), name), "42704",
                           "list them with: pgcascade slot list; make it with --create-slot or: "
                           "pgcascade slot create");
+    // A temporary slot counts as in use as long as the session that made it lives.
+    if (slot->temporary && slot->active_pid == PQbackendPID(connection.native())) {
+        slot->active = false;
+        slot->active_pid = 0;
+    }
     const Result place = connection.command("SELECT current_database(), pg_is_in_recovery()");
     check_slot_usable_for_pgoutput(*slot, {.server = connection.name(),
                                            .database = std::string{place.at(0, 0)},

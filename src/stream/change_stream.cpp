@@ -38,6 +38,8 @@ constexpr milliseconds kAnswerInterval{50};
 
 constexpr milliseconds kCloseOnDestruction{1'000};
 
+constexpr std::string_view kUndefinedObject = "42704";
+
 class Unlocked {
   public:
     explicit Unlocked(std::unique_lock<std::mutex>& lock) : lock_(lock) { lock_.unlock(); }
@@ -48,6 +50,13 @@ class Unlocked {
   private:
     std::unique_lock<std::mutex>& lock_;
 };
+
+// libpq breaks its longer messages into lines, indented by tabs.
+std::string in_one_line(std::string text) {
+    std::erase(text, '\t');
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text;
+}
 
 bool is_lone_message(const Change& change) {
     return change.operation == Operation::kMessage && !change.transactional;
@@ -98,6 +107,7 @@ class ChangeStream::Impl {
 
     const Change* next_in_session(Lock& lock, bool may_wait);
     const Change* next_received();
+    std::optional<std::string_view> receive();
     const Change* take(std::string_view message);
     bool is_beyond_until(const Change& change) const;
     void take_keepalive(const protocol::PrimaryKeepalive& keepalive);
@@ -145,6 +155,7 @@ class ChangeStream::Impl {
 
 ChangeStream::Impl::Impl(StreamOptions options)
     : options_(std::move(options)),
+      readiness_(options_.stop_fd),
       backoff_(options_.max_backoff, std::random_device{}()),
       progress_(Lsn{}, Lsn{}) {
     check_options(options_);
@@ -235,11 +246,25 @@ const Change* ChangeStream::Impl::next_in_session(Lock& lock, bool may_wait) {
 
 // From what libpq holds already. Null: it holds nothing whole, or the stream has ended.
 const Change* ChangeStream::Impl::next_received() {
-    while (const std::optional<std::string_view> message = connection_->receive()) {
+    while (const std::optional<std::string_view> message = receive()) {
         const Change* const change = take(*message);
         if (change != nullptr || ended_) return change;
     }
     return nullptr;
+}
+
+std::optional<std::string_view> ChangeStream::Impl::receive() {
+    try {
+        return connection_->receive();
+    } catch (const ServerError& problem) {
+        // The publications were there when the session began, or it would not have begun.
+        if (problem.sqlstate() != kUndefinedObject || !problem.hint().empty()) throw;
+        throw ServerError(
+            problem.what(), problem.sqlstate(),
+            "the server looks a publication up as it was when the change was made: it was dropped "
+            "since, or the slot is older than the publication; drop the slot and make it anew, or go "
+            "on --from a position after CREATE PUBLICATION");
+    }
 }
 
 const Change* ChangeStream::Impl::take(std::string_view message) {
@@ -288,25 +313,27 @@ void ChangeStream::Impl::answer_soon() {
 
 // False: nothing has arrived.
 bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
-    const int socket = connection_->socket();
     int timeout_ms = 0;
     if (may_wait)
         timeout_ms = patience_ms_ < 0 ? -1 : milliseconds_until(heard_at_ + milliseconds{patience_ms_});
-    short events = 0;
+    Readiness::Ready ready;
     {
         const Unlocked unlocked{lock};
-        events = wait_for(socket, POLLIN, timeout_ms, options_.stop_fd);
+        ready = readiness_.wait(timeout_ms);
     }
+    if (ready.stop) throw Stopped();
+    if (ready.time) readiness_.sleep();
     const SteadyTime time = steady_now();
-    if (events != 0) heard_at_ = time;
-    if (events != 0 || patience_ms_ < 0) return events != 0;
+    if (ready.socket) heard_at_ = time;
 
-    // The feedback thread has asked the server at least twice meanwhile.
+    // The feedback thread has asked the server at least twice before this.
     const SteadyTime limit = heard_at_ + milliseconds{patience_ms_};
-    if (time >= limit)
+    if (patience_ms_ >= 0 && time >= limit)
         throw ConnectionError(
             fmt::format("{}: the server has been silent for {} s", server_name_, patience_ms_ / 1'000));
-    readiness_.wake_at(limit);
+    // Before that, the time comes only from the feedback thread, which has lost the connection.
+    if (ready.socket || ready.time || connection_->socket() < 0) return true;
+    if (patience_ms_ >= 0) readiness_.wake_at(limit);
     return false;
 }
 
@@ -323,7 +350,7 @@ void ChangeStream::Impl::lose(const Error& problem) {
     const milliseconds delay = backoff_.next();
     retry_at_ = steady_now() + delay;
     readiness_.wake_at(retry_at_);
-    notice(fmt::format("{}; trying again in {:.1f} s", problem.what(),
+    notice(fmt::format("{}; trying again in {:.1f} s", in_one_line(problem.what()),
                        static_cast<double>(delay.count()) / 1e3));
 }
 
@@ -379,9 +406,8 @@ void ChangeStream::Impl::run_feedback() {
             // Asking has the server tell how far it is, or show by its silence that it is gone.
             send_feedback(/*ask=*/true);
         } catch (const Error&) {
-            // The connection is broken: the consumer's thread finds the same out when it reads next, and
-            // deals with it.
-            continue;
+            // The consumer's thread finds the same out when it reads next, and deals with it.
+            readiness_.wake_at(steady_now());
         }
     }
 }

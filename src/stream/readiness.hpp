@@ -5,17 +5,34 @@
 
 namespace pgcascade {
 
-// One descriptor, the same for ever, that is readable when a socket is (which one may change) or a time has
-// come. For poll(2) loops that are not ours. Throws SystemError.
+// Waits for whichever comes first: the socket (which one may change), a time, a stop. For poll(2) loops that
+// are not ours it has one descriptor, the same for ever, that is readable as long as one of the three has
+// come.
+//
+// Not bound to one socket's number, because libpq closes a socket that failed within whichever call finds
+// out, also one of another thread: a poll(2) on the number would then wait for nothing, or for a stranger.
+// wake_at() may be called by any thread. Throws SystemError.
 class Readiness {
   public:
-    Readiness();
+    explicit Readiness(int stop_fd);  // -1: none
 
     int fd() const { return epoll_.get(); }
 
+    // From now on this socket, and no time. The one before must be closed already.
     void watch(int socket);
-    // For when there is no socket; forgets the one before, which may be closed already.
+
+    // Replaces the time before; one that has passed wakes at once.
     void wake_at(SteadyTime time);
+
+    void sleep() { arm({}); }  // no time, until the next wake_at()
+
+    struct Ready {
+        bool socket = false;
+        bool time = false;
+        bool stop = false;
+    };
+    // -1: until one of them comes. None of them: the time-out came first.
+    Ready wait(int timeout_ms) const;
 
   private:
     void arm(SteadyTime::duration delay);

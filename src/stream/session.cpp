@@ -92,6 +92,16 @@ protocol::StartLogicalReplication start_command(const StreamOptions& options, Ls
     return command;
 }
 
+void start(ReplicationConnection& connection, const protocol::StartLogicalReplication& command) {
+    try {
+        connection.start(command);
+    } catch (const ServerError&) {
+        // Somebody may have taken or dropped the slot since it was checked: then its state says it better.
+        postgres::slot_for_pgoutput(connection.commands(), command.slot);
+        throw;
+    }
+}
+
 }  // namespace
 
 void check_options(const StreamOptions& options) {
@@ -113,7 +123,7 @@ Session open_session(const StreamOptions& options, const std::optional<Resumptio
     Session session;
     postgres::ConnectOptions login;
     login.stop_fd = options.stop_fd;
-    session.connection = std::make_unique<ReplicationConnection>(conninfo, login);
+    session.connection = std::make_unique<ReplicationConnection>(conninfo, login, options.on_notice);
     ReplicationConnection& connection = *session.connection;
 
     session.server = check_server(connection.commands());
@@ -131,7 +141,7 @@ Session open_session(const StreamOptions& options, const std::optional<Resumptio
     session.confirmed = slot.confirmed_flush_lsn.value_or(Lsn{});
     if (!resumption) check_from(options, slot, connection.name());
     fix_text_of_values(connection);
-    connection.start(start_command(options, resumption ? resumption->position : options.from));
+    start(connection, start_command(options, resumption ? resumption->position : options.from));
     return session;
 }
 

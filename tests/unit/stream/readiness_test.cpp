@@ -1,5 +1,7 @@
 #include "stream/readiness.hpp"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -27,7 +29,7 @@ struct SocketPair {
 };
 
 TEST(Readiness, FollowsTheSocketFromOneToTheNext) {
-    Readiness readiness;
+    Readiness readiness{-1};
     EXPECT_FALSE(is_readable(readiness.fd(), 0));
     {
         const SocketPair first;
@@ -44,7 +46,7 @@ TEST(Readiness, FollowsTheSocketFromOneToTheNext) {
 }
 
 TEST(Readiness, WakesWhenTheTimeHasCome) {
-    Readiness readiness;
+    Readiness readiness{-1};
     readiness.wake_at(steady_now() + std::chrono::hours{1});
     EXPECT_FALSE(is_readable(readiness.fd(), 0));
     readiness.wake_at(steady_now() - std::chrono::hours{1});
@@ -54,11 +56,48 @@ TEST(Readiness, WakesWhenTheTimeHasCome) {
 }
 
 TEST(Readiness, ANewSocketEndsTheWaitForATime) {
-    Readiness readiness;
+    Readiness readiness{-1};
     readiness.wake_at(steady_now() - std::chrono::hours{1});
     const SocketPair sockets;
     readiness.watch(sockets.near.get());
     EXPECT_FALSE(is_readable(readiness.fd(), 0));
+}
+
+TEST(Readiness, TellsWhatHasCome) {
+    const SocketPair stop;
+    Readiness readiness{stop.near.get()};
+    const SocketPair sockets;
+    readiness.watch(sockets.near.get());
+    Readiness::Ready ready = readiness.wait(0);
+    EXPECT_FALSE(ready.socket || ready.time || ready.stop);
+
+    sockets.send();
+    ready = readiness.wait(-1);
+    EXPECT_TRUE(ready.socket);
+    EXPECT_FALSE(ready.time || ready.stop);
+
+    readiness.wake_at(steady_now());
+    stop.send();
+    while (!readiness.wait(-1).time) {
+    }
+    ready = readiness.wait(-1);
+    EXPECT_TRUE(ready.socket && ready.time && ready.stop);
+
+    readiness.sleep();
+    EXPECT_FALSE(readiness.wait(-1).time);
+}
+
+// libpq closes the socket in whichever thread finds that the connection is gone.
+TEST(Readiness, WakesAWaitThatLostItsSocketMeanwhile) {
+    Readiness readiness{-1};
+    SocketPair sockets;
+    readiness.watch(sockets.near.get());
+    std::thread other{[&] {
+        sockets.near.reset();
+        readiness.wake_at(steady_now());
+    }};
+    EXPECT_TRUE(readiness.wait(-1).time);
+    other.join();
 }
 
 }  // namespace
