@@ -56,10 +56,14 @@ Conninfo upstream_conninfo(Connection& standby, const Conninfo& conninfo) {
             fmt::format("on the primary: GRANT pg_read_all_stats TO \"{}\"; or name the primary: "
                         "--primary CONNINFO",
                         sender.at(0, 3)));
-    std::string host{sender.at(0, 0)};
+    return conninfo_of_sender(standby, conninfo, std::string{sender.at(0, 0)}, sender.at(0, 1));
+}
+
+Conninfo conninfo_of_sender(const Connection& standby, const Conninfo& conninfo, std::string host,
+                            std::string_view port) {
     const std::string reached_by = host_in_use(standby);
     if (is_local(host) && !is_local(reached_by)) host = reached_by;
-    return conninfo.without("hostaddr").with("host", host).with("port", sender.at(0, 1));
+    return conninfo.without("hostaddr").with("host", host).with("port", port);
 }
 
 ServerAtConninfo connect_to_primary(Connection& standby, const Conninfo& conninfo) {

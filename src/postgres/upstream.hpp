@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "postgres/connection.hpp"
 #include "postgres/conninfo.hpp"
@@ -15,6 +17,10 @@ namespace pgcascade::postgres {
 // a socket is looked for on the standby's own host. Throws ServerError, with a hint, where the standby
 // receives from nobody now, or the role may not see from whom.
 Conninfo upstream_conninfo(Connection& standby, const Conninfo& conninfo);
+
+// The same for a host and port that the standby reaches its upstream by, wherever they were read.
+Conninfo conninfo_of_sender(const Connection& standby, const Conninfo& conninfo, std::string host,
+                            std::string_view port);
 
 struct ServerAtConninfo {
     Conninfo conninfo;

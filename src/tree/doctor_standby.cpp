@@ -44,9 +44,9 @@ void check_upstream_is_known(const Patient& server, const Survey& /*survey*/, Fi
 
 void check_streaming(const Patient& server, const Survey& survey, Findings& findings) {
     if (!server.state->in_recovery || has_receiver(server)) return;
-    const std::string conninfo = setting(server, "primary_conninfo");
     const std::string why = "it falls behind, and what is decoded here stands still";
-    if (server.state->find_setting("primary_conninfo") != nullptr && conninfo.empty()) {
+    const Setting* conninfo = server.state->find_setting("primary_conninfo");
+    if (conninfo != nullptr && conninfo->value.empty()) {
         findings.problem(
             "streaming", server,
             {"it streams from nobody: primary_conninfo is empty", why,
@@ -66,8 +66,10 @@ void check_streaming(const Patient& server, const Survey& survey, Findings& find
     std::string what = "it streams from nobody now";
     if (server.upstream_refuses)
         what += ": " + server.upstream_refuses->what;
-    else if (!conninfo.empty())
-        what += " (primary_conninfo: " + postgres::Conninfo::parse(conninfo).redacted() + ")";
+    else if (const auto wanted = server.primary_conninfo())
+        what += " (primary_conninfo: " + wanted->redacted() + ")";
+    else if (conninfo != nullptr)
+        what += ": primary_conninfo is no connection string";
     findings.problem("streaming", server,
                      {what, why,
                       server.upstream_refuses && !server.upstream_refuses->hint.empty()
@@ -144,8 +146,8 @@ void check_slot_synchronization(const Patient& server, const Survey& survey, Fin
              set_and_reload("sync_replication_slots", "off")});
         return;
     }
-    const std::string conninfo = setting(server, "primary_conninfo");
-    if (conninfo.empty() || postgres::Conninfo::parse(conninfo).get("dbname")) return;
+    const auto conninfo = server.primary_conninfo();
+    if (!conninfo || conninfo->get("dbname")) return;
     findings.problem(
         "sync_replication_slots", server,
         {"sync_replication_slots is on, and primary_conninfo names no dbname",

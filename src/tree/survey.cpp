@@ -100,7 +100,7 @@ void PatientSurvey::look(const std::string& replication_role) {
     const Result self = connection_->query(
         "SELECT current_user, coalesce(host(inet_client_addr()), ''),"
         " coalesce(has_function_privilege(to_regprocedure('pg_log_standby_snapshot()'), 'EXECUTE'), false),"
-        " pg_is_in_recovery() AND pg_is_wal_replay_paused()");
+        " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END");
     patient_.role = self.at(0, 0);
     patient_.client_address = self.at(0, 1);
     patient_.may_log_snapshots = self.boolean(0, 2);
@@ -166,11 +166,19 @@ std::string slot_name_for(const Patient& patient) {
     return name;
 }
 
+// Where the walreceiver gets its WAL; where none runs, where it would.
+Conninfo way_up(PatientSurvey& below) {
+    const auto wanted = below.patient().primary_conninfo();
+    if (below.patient().state->receiver || !wanted || !wanted->get("host"))
+        return upstream_conninfo(below.connection(), below.conninfo());
+    return conninfo_of_sender(below.connection(), below.conninfo(), *wanted->get("host"),
+                              wanted->get("port").value_or("5432"));
+}
+
 // Looks at the server that feeds `below`; nothing where it can't be, which `below` then says.
 std::unique_ptr<PatientSurvey> climb(PatientSurvey& below, const SurveyOptions& options) {
     try {
-        auto above = std::make_unique<PatientSurvey>(
-            "", upstream_conninfo(below.connection(), below.conninfo()), options);
+        auto above = std::make_unique<PatientSurvey>("", way_up(below), options);
         above->connect();
         above->look("");
         if (above->patient().state->system_identifier == below.patient().state->system_identifier)
@@ -302,6 +310,17 @@ Survey survey_cascade(const Cascade& cascade, const SurveyOptions& options) {
 
 std::string Patient::version() const {
     return state->version_name.substr(0, state->version_name.find(' '));
+}
+
+std::optional<Conninfo> Patient::primary_conninfo() const {
+    const Setting* written = state->find_setting("primary_conninfo");
+    if (written == nullptr || written->value.empty()) return std::nullopt;
+    try {
+        return Conninfo::parse(written->value);
+    } catch (const ConfigError&) {
+        return std::nullopt;  // the server takes any text: its walreceiver fails, which is a finding of its
+                              // own
+    }
 }
 
 const Patient* Survey::upstream_of(const Patient& server) const {

@@ -37,6 +37,8 @@ struct Patient {
     Problem unreachable;
 
     std::string version() const;  // "15.18", of `state`, without what a distribution adds
+    // Nothing where it is empty, can't be read as a connection string, or is not shown to this role.
+    std::optional<postgres::Conninfo> primary_conninfo() const;
 
     std::string role;                   // whom we are there
     std::string client_address;         // whence the server sees us; empty: a Unix socket
