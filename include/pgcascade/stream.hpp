@@ -43,20 +43,21 @@ enum class Confirm : std::uint8_t {
 };
 
 struct StreamOptions {
-    std::string conninfo;  // libpq's keywords or URI; the database is the one whose changes are wanted
-    std::string slot;
-    std::vector<std::string> publications;
+    std::string conninfo = {};  // libpq's keywords or URI; the database is the one whose changes are wanted
+    std::string slot = {};
+    std::vector<std::string> publications = {};
 
-    bool create_slot = false;      // create the slot where it does not exist yet
-    bool temporary_slot = false;   // made for this connection and gone with it: no reconnect
-    std::string primary_conninfo;  // for create_slot on a standby; empty: found through pg_stat_wal_receiver
+    bool create_slot = false;     // create the slot where it does not exist yet
+    bool temporary_slot = false;  // made for this connection and gone with it: no reconnect
+    std::string primary_conninfo =
+        {};  // for create_slot on a standby; empty: found through pg_stat_wal_receiver
 
     // 0/0: where the slot stands. Else transactions whose commit record starts before this are left out; a
     // position that the slot has moved past already is refused, because that WAL may be gone.
-    Lsn from;
+    Lsn from = {};
     // 0/0: for ever. Else the stream ends once every transaction whose commit record starts before this was
     // delivered.
-    Lsn until;
+    Lsn until = {};
 
     // Deliver pg_logical_emit_message() too. They count as ordinals, so keep it as it is for one slot.
     bool messages = false;
@@ -69,7 +70,7 @@ struct StreamOptions {
 
     // Told what a person watching would want to know: "connection lost …, trying again in 2 s", and what the
     // server warns of. Never called concurrently; must not call the stream. Null: silent.
-    std::function<void(const std::string& text)> on_notice;
+    std::function<void(const std::string& text)> on_notice = nullptr;
 };
 
 class ChangeStream {

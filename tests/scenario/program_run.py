@@ -61,13 +61,14 @@ def run(*arguments, timeout=60.0, env=None, stdin=None, cwd=None, text=True):
 class Background:
     """A run that goes on; stdout and stderr go to files, or where `popen_options` says."""
 
-    def __init__(self, directory, *arguments, env=None, **popen_options):
+    def __init__(self, directory, *arguments, env=None, program=None, **popen_options):
         self.arguments = arguments
         self.stdout_file = directory / "stdout"
         self.stderr_file = directory / "stderr"
         with open(self.stdout_file, "wb") as stdout, open(self.stderr_file, "wb") as stderr:
             options = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, **popen_options}
-            self.process = subprocess.Popen([binary(), *map(str, arguments)], env=environment(env), **options)
+            command = [program or binary(), *map(str, arguments)]
+            self.process = subprocess.Popen(command, env=environment(env), **options)
 
     def stdout(self):
         return self.stdout_file.read_text(encoding="utf-8", errors="replace")

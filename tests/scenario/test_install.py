@@ -2,9 +2,12 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
+
+import program_run
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = REPOSITORY / "build" / "release"
@@ -63,6 +66,51 @@ def test_pkg_config_gives_all_a_program_needs(prefix, consumer):
     flags = run("pkg-config", "--cflags", "--libs", "pgcascade", env=environment).split()
     run("g++", "-std=c++20", consumer / "consumer.cpp", *flags, "-o", consumer / "consumer")
     assert run(consumer / "consumer") == "mend it\n"
+
+
+@pytest.fixture(scope="module", params=["cmake", "pkg-config"])
+def example(request, prefix, tmp_path_factory):
+    """examples/process_message, built from the installed tree alone, with the warnings that we ask of ourselves."""
+    built = tmp_path_factory.mktemp("example")
+    shutil.copytree(REPOSITORY / "examples", built / "source")
+    warnings = "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
+    if request.param == "cmake":
+        run("cmake", "-S", built / "source", "-B", built, f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_FLAGS={warnings}")
+        run("cmake", "--build", built)
+    else:
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
+        flags = run("pkg-config", "--cflags", "--libs", "pgcascade", env=environment).split()
+        source = built / "source" / "process_message.cpp"
+        run("g++", "-std=c++20", *warnings.split(), source, *flags, "-o", built / "process_message")
+    return built / "process_message"
+
+
+def test_the_example_calls_process_message_for_each_change(nodes, version, example, directory):
+    """On the primary, or, where standbys can decode, on one: the users' description, step by step."""
+    node = primary = nodes.primary(version=version, settings={"wal_level": "logical"})
+    primary.psql("CREATE TABLE orders (id bigint PRIMARY KEY, what text); CREATE PUBLICATION shop FOR TABLE orders")
+    if version >= 16:
+        node = nodes.standby("replica", primary, settings={"hot_standby_feedback": "on"})
+    program = program_run.Background(directory, node.conninfo(), "orders", "shop", program=example)
+    try:
+        node.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = 'orders'", timeout=60)
+        primary.psql("INSERT INTO orders VALUES (1, 'tea'), (2, 'pot'); UPDATE orders SET what = 'cup' WHERE id = 2")
+        primary.execute("DELETE FROM orders WHERE id = 1")
+        program.wait_for_stdout("delete orders id=1\ncommit\n")
+        assert program.lines() == [
+            *["begin", "insert orders id=1", "insert orders id=2", "commit"],
+            *["begin", "update orders id=2", "commit", "begin", "delete orders id=1", "commit"],
+        ]
+        assert program.stderr() == ""
+    finally:
+        program.close()
+
+
+def test_the_example_tells_what_to_do(nodes, version, example):
+    primary = nodes.primary(version=version, settings={"wal_level": "replica"})
+    done = subprocess.run([example, primary.conninfo(), "orders", "shop"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "wal_level = replica" in done.stderr and "ALTER SYSTEM SET wal_level" in done.stderr
 
 
 def test_nothing_installed_names_the_place_it_was_built_in(prefix):
