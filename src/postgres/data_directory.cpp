@@ -11,6 +11,9 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/file.hpp"
+#include "postgres/unfinished_marker.hpp"
+
 namespace pgcascade::postgres {
 
 namespace fs = std::filesystem;
@@ -34,11 +37,6 @@ fs::file_type type_of(const fs::path& path) {
 
 bool is_there(const fs::path& path) {
     return type_of(path) != fs::file_type::not_found;
-}
-
-// An ext4 file system's root has it, and it belongs to the file system.
-bool is_lost_and_found(const fs::path& entry) {
-    return entry.filename() == "lost+found";
 }
 
 bool holds_nothing(const fs::path& directory) {
@@ -119,23 +117,16 @@ void make_data_directory(const fs::path& path, std::optional<FileOwner> owner) {
         throw SystemError("can't give away " + path.string(), errno);
 }
 
+bool is_lost_and_found(const fs::path& entry) {
+    return entry.filename() == "lost+found";
+}
+
 void clear_partial(const fs::path& path) {
     if (inspect_data_directory(path).state != DataDirectory::State::kPartialClone)
         throw ConfigError(path.string() + " is not an unfinished clone of pgcascade: nothing is removed");
-    try {
-        for (const fs::directory_entry& entry : fs::directory_iterator{path})
-            if (entry.path().filename() != kUnfinishedMarker && !is_lost_and_found(entry.path()))
-                fs::remove_all(entry.path());
-        // Were the marker's removal to survive a crash that the others' did not, the rest would count as
-        // foreign.
-        fsync_directory(path);
-        fs::remove(path / kUnfinishedMarker);
-        fsync_directory(path);
-    } catch (const fs::filesystem_error& problem) {
-        throw SystemError("can't clear the unfinished clone in " + path.string() + ": " +
-                              problem.path1().string() + ": " + problem.code().message(),
-                          0, kPermissionHint);
-    }
+    UnfinishedMarker marker = UnfinishedMarker::take(path);
+    marker.clear_rest();
+    marker.remove();
 }
 
 }  // namespace pgcascade::postgres

@@ -33,14 +33,17 @@ DataDirectory inspect_data_directory(const std::filesystem::path& path);
 // needs. Throws SystemError.
 void make_data_directory(const std::filesystem::path& path, std::optional<FileOwner> owner);
 
-// The file that makes a directory kPartialClone, whatever else is in it: made, durably, before anything else,
-// and removed, durably, as the last act of a clone. A server does not start on a directory that holds it,
-// because global/pg_control is only put in place right before that.
+// The file that makes a directory kPartialClone, whatever else is in it: made, durably, before anything else.
+// No server starts on a clone while it is there: the last act is the one rename(2) that turns it into
+// global/pg_control.
 inline constexpr const char* kUnfinishedMarker = "pgcascade.unfinished";
 
 // Removes everything in a kPartialClone directory, but the directory itself; the marker goes last, so that a
 // clearing that was cut off can be done again. Follows no symbolic link: tablespaces elsewhere stay. Throws
-// ConfigError for any other state.
+// ConfigError for any other state, and while another process is filling the directory.
 void clear_partial(const std::filesystem::path& path);
+
+// The root directory of an ext4 file system has an entry "lost+found", which belongs to the file system.
+bool is_lost_and_found(const std::filesystem::path& entry);
 
 }  // namespace pgcascade::postgres
