@@ -23,6 +23,10 @@ static std::string with_hint(std::string_view prefix, std::string_view text, std
     return line;
 }
 
+bool shows_info() {
+    return spdlog::should_log(spdlog::level::info);
+}
+
 void detail(std::string_view text) {
     spdlog::debug(text);
 }

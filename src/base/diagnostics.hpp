@@ -13,6 +13,8 @@ enum class Verbosity { kQuiet, kNormal, kVerbose };
 // Called once, from main().
 void start(Verbosity verbosity);
 
+bool shows_info();  // for what is not worth preparing when nobody sees it
+
 void detail(std::string_view text);  // shown with --verbose
 void info(std::string_view text);    // hidden by --quiet
 void warning(std::string_view text, std::string_view hint = {});

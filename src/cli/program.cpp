@@ -18,6 +18,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
     add_doctor_command(app, invocation);
     add_stream_command(app, invocation);
     add_slot_command(app, invocation);
+    add_clone_command(app, invocation);
 }
 
 int run_parsed(CLI::App& app, Invocation& invocation, int argc, char** argv) {
