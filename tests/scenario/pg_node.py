@@ -413,19 +413,23 @@ class PgNodes:
         if slot_name is not None:
             upstream.create_physical_slot(slot_name)
         upstream.copy_data_to(node.data_directory)
-        write_owned(node.data_directory / "standby.signal", "")
-        node.append_conf(
-            {
-                **self._own_settings(node, durable=None),
-                "primary_conninfo": conninfo or upstream.conninfo(dbname=None, application_name=name),
-                "primary_slot_name": slot_name or "",
-                **(settings or {}),
-            }
-        )
+        self.make_standby(node, upstream, slot_name, settings=settings, conninfo=conninfo)
         if start:
             node.start()
             node.wait_for_streaming()
         return node
+
+    def make_standby(self, node, upstream, slot_name, *, settings=None, conninfo=None):
+        """Configures a node that has a copy of the upstream's data as its standby."""
+        write_owned(node.data_directory / "standby.signal", "")
+        node.append_conf(
+            {
+                **self._own_settings(node, durable=None),
+                "primary_conninfo": conninfo or upstream.conninfo(dbname=None, application_name=node.name),
+                "primary_slot_name": slot_name or "",
+                **(settings or {}),
+            }
+        )
 
     @staticmethod
     def _own_settings(node, durable):
