@@ -18,6 +18,7 @@ struct Invocation {
 
 // add_*_command functions, one a file, in the order in which --help lists them.
 void add_plan_command(CLI::App& app, Invocation& invocation);
+void add_apply_command(CLI::App& app, Invocation& invocation);
 void add_status_command(CLI::App& app, Invocation& invocation);
 void add_stop_command(CLI::App& app, Invocation& invocation);
 void add_doctor_command(CLI::App& app, Invocation& invocation);

@@ -13,6 +13,7 @@ namespace {
 
 void add_commands(CLI::App& app, Invocation& invocation) {
     add_plan_command(app, invocation);
+    add_apply_command(app, invocation);
     add_status_command(app, invocation);
     add_stop_command(app, invocation);
     add_doctor_command(app, invocation);

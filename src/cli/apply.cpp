@@ -1,0 +1,94 @@
+#include "tree/apply.hpp"
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/diagnostics.hpp"
+#include "base/stop_signal.hpp"
+#include "cli/command.hpp"
+#include "tree/apply_lock.hpp"
+#include "tree/probe.hpp"
+
+// pgcascade apply
+
+namespace pgcascade::cli {
+
+namespace {
+
+struct ApplyArguments {
+    std::string file = "cascade.toml";
+    bool yes = false;
+};
+
+void show(const tree::Plan& plan) {
+    std::size_t number = 0;
+    for (const tree::Step& step : plan.steps)
+        diagnostics::info(fmt::format("{:>3}. {}", ++number, text(step)));
+}
+
+// One line from the terminal, or what ends it.
+std::string ask(const std::string& question, int stop_fd) {
+    write_all(STDERR_FILENO, question, "the terminal");
+    wait_for(STDIN_FILENO, POLLIN, -1, stop_fd);
+    std::string answer;
+    std::getline(std::cin, answer);
+    return answer;
+}
+
+// A plan that only adds is not asked about; one that restarts, stops or drops something is.
+void confirm(const tree::Plan& plan, const ApplyArguments& arguments, int stop_fd) {
+    const auto count = std::count_if(plan.steps.begin(), plan.steps.end(), tree::is_disruptive);
+    if (arguments.yes || count == 0) return;
+    const std::string what =
+        fmt::format("{} of these steps restart{} or stop{} a server, or drop{} a slot", count,
+                    count == 1 ? "s" : "", count == 1 ? "s" : "", count == 1 ? "s" : "");
+    if (::isatty(STDIN_FILENO) == 0) throw ConfigError(what, "say --yes where nobody can be asked");
+    const std::string answer = ask(what + ". Go on? [y/N] ", stop_fd);
+    if (answer != "y" && answer != "yes") throw Error("not confirmed: nothing was changed");
+}
+
+void run(const ApplyArguments& arguments, Invocation& invocation) {
+    const int stop_fd = invocation.stop.fd();
+    const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
+    const tree::ApplyLock lock{cascade.file};
+    const tree::Plan plan =
+        tree::plan(cascade, tree::probe(cascade, {.check_logins = true, .stop_fd = stop_fd}));
+    tree::throw_problems(plan.problems);
+    if (plan.steps.empty()) {
+        diagnostics::info(cascade.name + ": the servers are as the file says");
+        return;
+    }
+    show(plan);
+    confirm(plan, arguments, stop_fd);
+
+    tree::ApplyOptions options;
+    options.stop_fd = stop_fd;
+    options.on_start = [](const tree::Step& step, std::size_t number, std::size_t count) {
+        diagnostics::info(fmt::format("[{}/{}] {} …", number, count, text(step)));
+    };
+    options.on_done = [](const tree::Step&, std::size_t number, std::size_t count) {
+        diagnostics::info(fmt::format("[{}/{}] done", number, count));
+    };
+    tree::apply(cascade, plan, options);
+    diagnostics::info(cascade.name + ": the servers are as the file says");
+}
+
+}  // namespace
+
+void add_apply_command(CLI::App& app, Invocation& invocation) {
+    const auto arguments = std::make_shared<ApplyArguments>();
+    CLI::App* command = app.add_subcommand(
+        "apply", "Make the servers what cascade.toml says: the steps that plan shows, and no other");
+    command->add_option("file", arguments->file, "The cascade file")->capture_default_str();
+    command->add_flag("-y,--yes", arguments->yes, "Do not ask before a restart, a stop or a dropped slot");
+    command->callback([arguments, &invocation] { run(*arguments, invocation); });
+}
+
+}  // namespace pgcascade::cli

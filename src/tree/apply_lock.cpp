@@ -1,0 +1,34 @@
+#include "tree/apply_lock.hpp"
+
+#include <cerrno>
+#include <string>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+namespace pgcascade::tree {
+
+ApplyLock::ApplyLock(const std::filesystem::path& cascade_file) {
+    const std::filesystem::path file = cascade_file.string() + ".lock";
+    // Servers outlive this process: close-on-exec keeps the lock from living on in them.
+    fd_ = FileDescriptor{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)};
+    if (!fd_)
+        throw SystemError("can't open " + file.string(), errno,
+                          "it lies beside the cascade file, so that two can't change its servers at once");
+    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) throw SystemError("can't lock " + file.string(), errno);
+        std::string holder = read_file(file);
+        while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+        throw ConfigError(fmt::format("process {} is changing the servers of {} already",
+                                      holder.empty() ? "of another user" : holder, cascade_file.string()),
+                          "wait until it has ended, or stop it");
+    }
+    if (::ftruncate(fd_.get(), 0) != 0) throw SystemError("can't write " + file.string(), errno);
+    write_all(fd_.get(), fmt::format("{}\n", ::getpid()), file);
+}
+
+}  // namespace pgcascade::tree

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+
+#include "base/file.hpp"
+
+namespace pgcascade::tree {
+
+// Keeps two processes from changing the servers of one file at the same time: a lock on FILE.lock beside it,
+// which the kernel gives back however the holder ends. The file holds the holder's pid, and stays.
+class ApplyLock {
+  public:
+    // Throws ConfigError that names the holder's pid, SystemError where the lock file can't be made.
+    explicit ApplyLock(const std::filesystem::path& cascade_file);
+
+  private:
+    FileDescriptor fd_;
+};
+
+}  // namespace pgcascade::tree

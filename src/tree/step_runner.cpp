@@ -1,0 +1,393 @@
+#include "tree/step_runner.hpp"
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/clock.hpp"
+#include "base/diagnostics.hpp"
+#include "base/stop_signal.hpp"
+#include "postgres/clone.hpp"
+#include "postgres/slots.hpp"
+#include "tree/passfile.hpp"
+#include "tree/setting_value.hpp"
+
+namespace pgcascade::tree {
+
+using postgres::Connection;
+using postgres::Conninfo;
+using postgres::Result;
+using postgres::Slot;
+
+namespace {
+
+constexpr int kLookMs = 100;
+
+// On a name as SQL has it, part by part: "auto_explain"."log_min_duration".
+std::string setting_name(const std::string& name) {
+    std::string quoted{'"'};
+    for (const char letter : name) quoted += letter == '.' ? "\".\"" : std::string{letter};
+    return quoted + '"';
+}
+
+void alter_system(Connection& connection, const std::string& name, const std::string& value) {
+    connection.query(
+        fmt::format("ALTER SYSTEM SET {} = {}", setting_name(name), alter_system_value(name, value)));
+}
+
+std::string escaped_identifier(Connection& connection, const std::string& name) {
+    const std::unique_ptr<char, decltype(&PQfreemem)> text{
+        PQescapeIdentifier(connection.native(), name.c_str(), name.size()), PQfreemem};
+    if (!text) connection.throw_error(nullptr, "can't quote \"" + name + "\"");
+    return text.get();
+}
+
+// The verifier and not the password goes to the server, so that no log can hold it.
+std::string scram_verifier(Connection& connection, const std::string& role, const std::string& password) {
+    const std::unique_ptr<char, decltype(&PQfreemem)> verifier{
+        PQencryptPasswordConn(connection.native(), password.c_str(), role.c_str(), "scram-sha-256"),
+        PQfreemem};
+    if (!verifier) connection.throw_error(nullptr, "can't encrypt the password of " + role);
+    return verifier.get();
+}
+
+std::string read_if_there(const std::filesystem::path& file) {
+    try {
+        return read_file(file);
+    } catch (const SystemError& problem) {
+        if (problem.error_number() == ENOENT) return {};
+        throw;
+    }
+}
+
+// What stands in primary_conninfo beside the address, such as sslmode, stays when a standby moves.
+Conninfo moved(const Conninfo& current, const Conninfo& wanted) {
+    Conninfo result = current.without("hostaddr").without("dbname");
+    // A password within goes once there is a passfile.
+    if (wanted.get("passfile")) result = result.without("password");
+    for (const auto& [keyword, value] : wanted.pairs()) result = result.with(keyword, value);
+    return result;
+}
+
+bool points_to(const Conninfo& conninfo, const Conninfo& wanted) {
+    return is_same_machine_name(conninfo.get("host").value_or("localhost"),
+                                wanted.get("host").value_or("")) &&
+           conninfo.get("port").value_or("5432") == wanted.get("port");
+}
+
+}  // namespace
+
+Host StepRunner::host(const std::string& node) const {
+    return {cascade_, cascade_.node(node), options_.stop_fd};
+}
+
+std::unique_ptr<Connection> StepRunner::connect(const std::string& node) const {
+    return std::make_unique<Connection>(
+        cascade_.conninfo(cascade_.node(node)),
+        postgres::ConnectOptions{
+            .name = node, .timeout = std::chrono::milliseconds{30'000}, .stop_fd = options_.stop_fd});
+}
+
+std::optional<std::string> StepRunner::password_of(const std::string& role,
+                                                   const std::string& database) const {
+    if (!cascade_.passfile) return std::nullopt;
+    const Node& primary = cascade_.primary();
+    return find_password(read_if_there(*cascade_.passfile),
+                         {primary.host, std::to_string(primary.port), database, role});
+}
+
+void StepRunner::wait_until(const std::string& what,
+                            const std::function<std::optional<std::string>()>& look) const {
+    std::string last;
+    SteadyTime deadline = steady_now() + options_.stall_timeout;
+    for (;;) {
+        std::optional<std::string> now;
+        std::string hint;
+        try {
+            now = look();
+        } catch (const ConnectionError& problem) {
+            now = problem.what();
+            hint = problem.hint();
+        }
+        if (!now) return;
+        if (*now != last) deadline = steady_now() + options_.stall_timeout;
+        last = *now;
+        if (steady_now() > deadline)
+            throw Error(fmt::format("{} within {} s: {}", what, options_.stall_timeout.count() / 1000, last),
+                        hint);
+        wait_for(-1, 0, kLookMs, options_.stop_fd);
+    }
+}
+
+// A reload is done by the postmaster when it gets to it; a new session has what the postmaster has.
+void StepRunner::reload(const std::string& node) const {
+    const auto connection = connect(node);
+    const std::string before = connection->query("SELECT clock_timestamp()::text").text(0, 0).value_or("");
+    connection->query("SELECT pg_reload_conf()");
+    wait_until(node + " does not read its configuration again", [&]() -> std::optional<std::string> {
+        if (connect(node)->query("SELECT pg_conf_load_time() >= $1::timestamptz", {before}).boolean(0, 0))
+            return std::nullopt;
+        return "it has the old one";
+    });
+}
+
+// ── the primary ────────────────────────────────────────────────────────────────────────────────────────
+
+void StepRunner::do_step(const WritePassfile& step) {
+    std::string content = read_if_there(step.file);
+    if (!content.empty() && content.back() != '\n') content += '\n';
+    for (const std::string& role : step.roles) {
+        const std::string database = role == cascade_.user ? cascade_.dbname : "replication";
+        if (!password_of(role, database)) content += passfile_line(role, generate_password());
+    }
+    host(step.node).write_passfile(step.file, content);
+}
+
+void StepRunner::do_step(const CreateCluster& step) {
+    const auto password = password_of(cascade_.user, cascade_.dbname);
+    if (!password)
+        throw ConfigError(fmt::format("the passfile has no password of {}", cascade_.user),
+                          "add the line *:*:*:" + cascade_.user + ":PASSWORD to it");
+    host(step.node)
+        .new_server(std::nullopt)
+        .init({.superuser = cascade_.user, .superuser_password = *password, .hba_lines = step.hba_lines});
+}
+
+void StepRunner::do_step(const EnsureRole& step) {
+    const auto connection = connect(step.node);
+    const Result found = connection->query(
+        "SELECT rolcanlogin AND (rolreplication OR rolsuper) FROM pg_roles WHERE rolname = $1", {step.role});
+    const std::string name = escaped_identifier(*connection, step.role);
+    if (found.rows() > 0) {
+        if (!found.boolean(0, 0)) connection->query("ALTER ROLE " + name + " LOGIN REPLICATION");
+        return;
+    }
+    std::string statement = "CREATE ROLE " + name + " LOGIN REPLICATION";
+    if (const auto password = password_of(step.role, "replication"))
+        statement += " PASSWORD '" + scram_verifier(*connection, step.role, *password) + "'";
+    connection->query(statement);
+}
+
+void StepRunner::do_step(const AllowReplication& step) {
+    const auto connection = connect(step.node);
+    const std::string file =
+        connection->query("SELECT current_setting('hba_file')").text(0, 0).value_or("pg_hba.conf");
+    for (const std::string& line : step.lines) host(step.node).append_hba_line(file, line);
+    const Result wrong = connection->query(
+        "SELECT line_number, error FROM pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number LIMIT "
+        "1");
+    if (wrong.rows() > 0)
+        throw ConfigError(fmt::format("{}: line {} of {} is wrong, so the server does not read it: {}",
+                                      step.node, wrong.at(0, 0), file, wrong.at(0, 1)),
+                          "mend that line");
+    reload(step.node);
+}
+
+// ── servers ────────────────────────────────────────────────────────────────────────────────────────────
+
+void StepRunner::do_step(const Configure& step) {
+    postgres::LocalServer server = host(step.node).server();
+    server.check_settings(step.settings);
+    server.write_settings(step.settings);
+}
+
+void StepRunner::do_step(const MakeStandby& step) {
+    const Host standby = host(step.node);
+    const Node& node = cascade_.node(step.node);
+    if (standby.lacks_configuration())
+        standby.add_missing_configuration(connect(step.upstream)
+                                              ->query("SELECT pg_read_file(current_setting('hba_file'))")
+                                              .text(0, 0)
+                                              .value_or(""));
+    const Conninfo wanted = cascade_.upstream_conninfo(node);
+    const postgres::Settings files = standby.server().read_settings();
+    const auto current = files.find("primary_conninfo");
+    postgres::Settings settings = step.settings;
+    settings["primary_conninfo"] =
+        moved(current != files.end() ? Conninfo::parse(current->second) : Conninfo{}, wanted).to_string();
+    settings["primary_slot_name"] = step.slot;
+    standby.make_standby(settings, step.removed);
+}
+
+void StepRunner::do_step(const StartServer& step) {
+    host(step.node).server().start(options_.stall_timeout);
+}
+
+void StepRunner::do_step(const StopServer& step) {
+    host(step.node).server().stop();
+}
+
+void StepRunner::do_step(const RestartServer& step) {
+    postgres::LocalServer server = host(step.node).server();
+    server.stop();
+    server.start(options_.stall_timeout);
+}
+
+void StepRunner::do_step(const WaitForServer& step) {
+    wait_until(step.node + ": takes no connections", [&]() -> std::optional<std::string> {
+        connect(step.node);
+        return std::nullopt;
+    });
+}
+
+void StepRunner::do_step(const SetSettings& step) {
+    const auto connection = connect(step.node);
+    for (const auto& [name, value] : step.settings) alter_system(*connection, name, value);
+    reload(step.node);
+}
+
+// ── slots and clones ───────────────────────────────────────────────────────────────────────────────────
+
+void StepRunner::do_step(const CreateSlot& step) {
+    const auto connection = connect(step.node);
+    const auto slot = postgres::find_slot(*connection, step.slot);
+    if (slot && !slot->is_logical() && !slot->active &&
+        (!slot->restart_lsn || slot->wal_status == "lost" || slot->is_invalidated()))
+        postgres::drop_slot(*connection, {.name = step.slot});
+    postgres::create_physical_slot(*connection, {.name = step.slot, .if_not_exists = true});
+}
+
+void StepRunner::do_step(const CloneNodes& step) {
+    std::vector<postgres::CloneTarget> targets;
+    for (const CloneNodes::Target& target : step.targets) targets.push_back(host(target.node).clone_target());
+    const Conninfo source = cascade_.upstream_conninfo(cascade_.node(step.targets.front().node))
+                                .with("application_name", "pgcascade");
+    postgres::clone(
+        source, targets,
+        {.name = step.node, .stop_fd = options_.stop_fd, .on_progress = options_.on_clone_progress});
+}
+
+void StepRunner::do_step(const DropSlot& step) {
+    wait_until(fmt::format("{}: slot {} is still used", step.node, step.slot),
+               [&]() -> std::optional<std::string> {
+                   const auto connection = connect(step.node);
+                   const auto slot = postgres::find_slot(*connection, step.slot);
+                   if (!slot) return std::nullopt;
+                   if (slot->active) return fmt::format("by process {}", slot->active_pid);
+                   postgres::drop_slot(*connection, {.name = step.slot, .if_exists = true});
+                   return std::nullopt;
+               });
+}
+
+// ── streaming ──────────────────────────────────────────────────────────────────────────────────────────
+
+// Proof that the new upstream has all WAL that the standby still needs, and no less than the standby has.
+void StepRunner::check_move(const StreamFrom& step) const {
+    const auto standby = connect(step.node);
+    const auto received = [&] {
+        return standby->query("SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())")
+            .lsn(0, 0)
+            .value_or(Lsn{});
+    };
+    const auto upstream = connect(step.upstream);
+    const std::string identifier = "SELECT system_identifier::text FROM pg_control_system()";
+    if (standby->query(identifier).at(0, 0) != upstream->query(identifier).at(0, 0))
+        throw ConfigError(fmt::format("{} and {} are not of one cluster", step.node, step.upstream));
+
+    const auto slot = postgres::find_slot(*upstream, step.slot);
+    if (!slot || !slot->restart_lsn)
+        throw Error(fmt::format("{}: slot {} keeps no WAL for {}", step.upstream, step.slot, step.node));
+    if (const Lsn has = received(); has < *slot->restart_lsn)
+        throw Error(fmt::format("{} has WAL up to {} only, and {} keeps it from {} on", step.node,
+                                has.to_string(), step.upstream, slot->restart_lsn->to_string()),
+                    fmt::format("wait until {} has caught up with the upstream that it has now", step.node));
+
+    // A standby that is ahead of its upstream would be refused until that has caught up.
+    const Lsn has = received();
+    wait_until(
+        fmt::format("{} does not reach {}, which {} has already", step.upstream, has.to_string(), step.node),
+        [&]() -> std::optional<std::string> {
+            const Lsn end = upstream
+                                ->query(
+                                    "SELECT CASE WHEN pg_is_in_recovery() THEN "
+                                    "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) "
+                                    "ELSE pg_current_wal_flush_lsn() END")
+                                .lsn(0, 0)
+                                .value_or(Lsn{});
+            if (has <= end) return std::nullopt;
+            return "it is at " + end.to_string();
+        });
+}
+
+void StepRunner::do_step(const StreamFrom& step) {
+    check_move(step);
+    const Node& node = cascade_.node(step.node);
+    const auto standby = connect(step.node);
+    const Conninfo wanted = cascade_.upstream_conninfo(node);
+    const std::string text = standby->query("SHOW primary_conninfo").text(0, 0).value_or("");
+    const Conninfo current = Conninfo::parse(text);
+    // One that leads there already is its owner's, and only the slot is missing; where that is right too,
+    // and the standby does not stream all the same, it is the connection string that is wrong.
+    const bool has_slot = standby->query("SHOW primary_slot_name").at(0, 0) == step.slot;
+    if (has_slot || !points_to(current, wanted))
+        alter_system(*standby, "primary_conninfo", moved(current, wanted).to_string());
+    alter_system(*standby, "primary_slot_name", step.slot);
+    reload(step.node);
+}
+
+// Nothing once both ends say that the standby streams; else how far it is.
+std::optional<std::string> StepRunner::why_not_streaming(const WaitStreaming& step) const {
+    const auto upstream = connect(step.upstream);
+    const Result sender = upstream->query(
+        "SELECT r.state, r.sent_lsn, s.wal_status, s.active FROM pg_replication_slots s "
+        "LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name = $1",
+        {step.slot});
+    if (sender.rows() == 0) throw Error(fmt::format("{} has no slot {} any more", step.upstream, step.slot));
+    if (sender.at(0, 2) == "lost")
+        throw Error(fmt::format("{} has removed WAL that {} still needs", step.upstream, step.node),
+                    fmt::format("stop {}, empty its data directory and clone it again", step.node));
+    const bool is_sent = sender.at(0, 0) == "streaming" || sender.at(0, 0) == "catchup";
+    std::string progress = sender.is_null(0, 0)
+                               ? fmt::format("nobody uses slot {} on {}", step.slot, step.upstream)
+                               : fmt::format("{} has sent up to {}", step.upstream, sender.at(0, 1));
+    try {
+        const Result receiver = connect(step.node)->query(
+            "SELECT status = 'streaming' AND slot_name = $1, status FROM pg_stat_wal_receiver", {step.slot});
+        if (is_sent && receiver.rows() > 0 && receiver.boolean(0, 0)) return std::nullopt;
+        progress += receiver.rows() == 0 ? ", its walreceiver does not run"
+                                         : fmt::format(", its walreceiver is {}", receiver.at(0, 1));
+    } catch (const ConnectionError& problem) {
+        progress += fmt::format(", {}", problem.what());  // it still replays what it needs to be consistent
+    }
+    return progress;
+}
+
+void StepRunner::do_step(const WaitStreaming& step) {
+    const Host standby = host(step.node);
+    try {
+        wait_until(fmt::format("{} does not stream from {}", step.node, step.upstream), [&] {
+            if (standby.is_this_machine() && !standby.server().is_running())
+                throw Error(step.node + ": the server has ended");
+            return why_not_streaming(step);
+        });
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error& problem) {
+        if (!standby.is_this_machine()) throw;
+        throw Error(fmt::format("{}\nthe log of {} ends:\n{}", problem.what(), step.node,
+                                standby.server().log_tail()),
+                    problem.hint());
+    }
+}
+
+void StepRunner::do_step(const WaitReplayed& step) {
+    const auto primary = connect(step.primary);
+    primary->set_timeout(std::chrono::milliseconds{0});
+    primary->query("CHECKPOINT");
+    const Lsn target = primary->query("SELECT pg_current_wal_flush_lsn()").lsn(0, 0).value_or(Lsn{});
+    wait_until(fmt::format("{} does not replay up to {}", step.node, target.to_string()),
+               [&]() -> std::optional<std::string> {
+                   const Lsn replayed =
+                       connect(step.node)->query("SELECT pg_last_wal_replay_lsn()").lsn(0, 0).value_or(Lsn{});
+                   if (target <= replayed) return std::nullopt;
+                   return "it is at " + replayed.to_string();
+               });
+    // Its next start then begins behind the record that lowered the settings.
+    const auto standby = connect(step.node);
+    standby->set_timeout(std::chrono::milliseconds{0});
+    standby->query("CHECKPOINT");
+}
+
+}  // namespace pgcascade::tree

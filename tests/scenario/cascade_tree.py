@@ -1,0 +1,155 @@
+"""A tree that pgcascade itself makes: its cascade file, and the program run on it."""
+
+import os
+import pathlib
+import re
+
+import psycopg2
+
+import program_run
+from pg_node import is_alive
+from server_programs import bin_directory
+from waiting import wait_for
+
+# Small and quick; nothing here survives the machine.
+SETTINGS = {
+    "shared_buffers": "16MB",
+    "fsync": "off",
+    "max_wal_size": "256MB",
+    "wal_retrieve_retry_interval": "100ms",
+    "log_line_prefix": "%m [%p] %q%a ",
+    "restart_after_crash": "off",
+}
+
+
+def toml(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else f'"{value}"'
+
+
+class CascadeTree:
+    """`upstreams` maps each node to its upstream, None for the primary. Nothing exists until apply()."""
+
+    def __init__(self, nodes, version, directory: pathlib.Path, upstreams):
+        self.version = version
+        self.directory = directory
+        self.file = directory / "cascade.toml"
+        self.passfile = directory / "passwords"
+        self.upstreams = dict(upstreams)
+        self.cascade = {"name": "shop", "passfile": "passwords"}
+        self.settings = dict(SETTINGS)
+        self.keys = {name: {} for name in upstreams}  # more of [node.NAME]
+        self.own_settings = {name: {} for name in upstreams}  # [node.NAME.settings]
+        self.nodes = {name: nodes.reserve(name, version) for name in upstreams}
+        for node in self.nodes.values():
+            node.log_file = node.data_directory.with_name("data.log")
+        self.primary = self.nodes[next(name for name, upstream in upstreams.items() if upstream is None)]
+        self.keys[self.primary.name]["create"] = True
+        self.write()
+
+    def write(self):
+        """The file, from what the attributes say now."""
+        lines = ["[cascade]", *(f"{key} = {toml(value)}" for key, value in self.cascade.items()), "", "[settings]"]
+        lines += [f"{key} = {toml(value)}" for key, value in self.settings.items()]
+        for name, upstream in self.upstreams.items():
+            node = self.nodes[name]
+            keys = {"port": node.port, "data_directory": node.data_directory, **self.keys[name]}
+            if upstream is not None:
+                keys["upstream"] = upstream
+            lines += ["", f'[node."{name}"]', *(f"{key} = {toml(value)}" for key, value in keys.items())]
+            if self.own_settings[name]:
+                lines += ["", f'[node."{name}".settings]']
+                lines += [f"{key} = {toml(value)}" for key, value in self.own_settings[name].items()]
+        self.file.write_text("\n".join(lines) + "\n")
+
+    # -- the program -------------------------------------------------------------------------------------------
+
+    @property
+    def env(self):
+        return {"PGCASCADE_BINDIR": str(bin_directory(self.version))}
+
+    def run(self, *arguments, **options):
+        return program_run.run(*arguments, env=self.env, timeout=options.pop("timeout", 180.0), **options)
+
+    def plan(self, *arguments, code=None):
+        """The steps as lines without their numbers. `code`: what it must exit with; by default 3 or 0."""
+        done = self.run("plan", self.file, *arguments)
+        steps = [re.sub(r"^ *\d+\. ", "", line) for line in done.stdout.splitlines() if re.match(r"^ *\d+\. ", line)]
+        done.expect((3 if steps else 0) if code is None else code)
+        return steps
+
+    def apply(self, *arguments, code=0):
+        return self.run("apply", self.file, *arguments).expect(code)
+
+    # -- the servers -------------------------------------------------------------------------------------------
+
+    def password(self, user="postgres"):
+        return next(
+            line.split(":")[4] for line in self.passfile.read_text().splitlines() if line.split(":")[3] == user
+        )
+
+    def sql(self, name, query, *parameters, **where):
+        return self.nodes[name].sql(query, *parameters, password=self.password(), **where)
+
+    def value(self, name, query, *parameters):
+        rows = self.sql(name, query, *parameters)
+        return rows[0][0] if rows else None
+
+    def wait_until(self, name, query, expected=True, timeout=30.0):
+        def as_expected():
+            try:
+                return self.value(name, query) == expected
+            except psycopg2.OperationalError:
+                return False
+
+        wait_for(as_expected, timeout, lambda: f"{query} = {expected!r} on {name}: {self.value(name, query)!r}")
+
+    def standbys(self):
+        return [name for name, upstream in self.upstreams.items() if upstream is not None]
+
+    def slot(self, name):
+        return self.keys[name].get("slot", re.sub(r"[-.]", "_", name.lower()))
+
+    def started_at(self):
+        return {name: self.value(name, "SELECT pg_postmaster_start_time()") for name in self.nodes}
+
+    def expect_whole(self):
+        """By psycopg2 alone: every standby is fed by its upstream through its slot, and holds what the primary has."""
+        identifier = self.value(self.primary.name, "SELECT system_identifier FROM pg_control_system()")
+        for name in self.standbys():
+            upstream, slot = self.upstreams[name], self.slot(name)
+            assert self.value(name, "SELECT system_identifier FROM pg_control_system()") == identifier
+            assert self.value(name, "SELECT pg_is_in_recovery()") is True
+            self.wait_until(name, f"SELECT slot_name FROM pg_stat_wal_receiver WHERE status = 'streaming'", slot)
+            fed = self.sql(
+                upstream,
+                "SELECT r.application_name, r.state FROM pg_stat_replication r"
+                " JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = %s AND s.slot_type = 'physical'",
+                slot,
+            )
+            assert fed == [(name, "streaming")], (name, fed)
+        assert self.value(self.primary.name, "SELECT pg_is_in_recovery()") is False
+        self.expect_same_rows()
+
+    def expect_same_rows(self):
+        primary = self.primary.name
+        self.sql(primary, "CREATE TABLE IF NOT EXISTS rows_seen (n bigint)")
+        self.sql(primary, "INSERT INTO rows_seen SELECT g FROM generate_series(1, 100) g")
+        wanted = self.value(primary, "SELECT count(*) FROM rows_seen")
+        for name in self.standbys():
+            self.wait_until(name, "SELECT count(*) FROM rows_seen", wanted)
+
+    def files(self):
+        """What lies below the tree's directories: a plan must not change it."""
+        seen = {}
+        for root in [self.directory, *(node.directory for node in self.nodes.values())]:
+            for folder, _, names in os.walk(root):
+                for name in names:
+                    path = pathlib.Path(folder) / name
+                    seen[str(path)] = path.stat().st_mtime_ns if not path.is_symlink() else os.readlink(path)
+        return seen
+
+    def is_quiet(self):
+        """No process of a postmaster that the tests know of is left in a data directory without a postmaster."""
+        return all(node.pid() is None or is_alive(node.pid()) for node in self.nodes.values())
