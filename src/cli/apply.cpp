@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include "base/diagnostics.hpp"
 #include "base/stop_signal.hpp"
 #include "cli/command.hpp"
+#include "cli/progress_bar.hpp"
 #include "tree/apply_lock.hpp"
 #include "tree/probe.hpp"
 
@@ -49,7 +51,9 @@ void confirm(const tree::Plan& plan, const ApplyArguments& arguments, int stop_f
     const std::string what =
         fmt::format("{} of these steps restart{} or stop{} a server, or drop{} a slot", count,
                     count == 1 ? "s" : "", count == 1 ? "s" : "", count == 1 ? "s" : "");
-    if (::isatty(STDIN_FILENO) == 0) throw ConfigError(what, "say --yes where nobody can be asked");
+    if (::isatty(STDIN_FILENO) == 0)
+        throw ConfigError(what, "`pgcascade plan` shows which; say --yes where nobody can be asked");
+    show(plan);
     const std::string answer = ask(what + ". Go on? [y/N] ", stop_fd);
     if (answer != "y" && answer != "yes") throw Error("not confirmed: nothing was changed");
 }
@@ -65,15 +69,18 @@ void run(const ApplyArguments& arguments, Invocation& invocation) {
         diagnostics::info(cascade.name + ": the servers are as the file says");
         return;
     }
-    show(plan);
     confirm(plan, arguments, stop_fd);
 
+    std::optional<ProgressBar> bar;
     tree::ApplyOptions options;
     options.stop_fd = stop_fd;
-    options.on_start = [](const tree::Step& step, std::size_t number, std::size_t count) {
+    options.on_start = [&](const tree::Step& step, std::size_t number, std::size_t count) {
         diagnostics::info(fmt::format("[{}/{}] {} …", number, count, text(step)));
+        if (kind(step) == tree::CloneNodes::kKind) bar.emplace("clone");
     };
-    options.on_done = [](const tree::Step&, std::size_t number, std::size_t count) {
+    options.on_clone_progress = [&](std::uint64_t done, std::uint64_t total) { bar->update(done, total); };
+    options.on_done = [&](const tree::Step&, std::size_t number, std::size_t count) {
+        bar.reset();
         diagnostics::info(fmt::format("[{}/{}] done", number, count));
     };
     tree::apply(cascade, plan, options);

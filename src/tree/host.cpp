@@ -188,6 +188,21 @@ bool Host::append_hba_line(const fs::path& hba_file, const std::string& line) co
     return true;
 }
 
+std::string Host::replay_progress() const {
+    if (!is_this_machine_) return {};
+    for (const pid_t pid : postgres::server_processes(node_.data_directory)) {
+        std::string title;
+        try {
+            title = read_file(fs::path{"/proc"} / std::to_string(pid) / "cmdline");
+        } catch (const SystemError&) {
+            continue;  // it has ended
+        }
+        title.resize(std::min(title.find('\0'), title.size()));
+        if (title.find(": startup ") != std::string::npos) return title;
+    }
+    return {};
+}
+
 postgres::CloneTarget Host::clone_target() const {
     require_this_machine("clone");
     return {.data_directory = node_.data_directory, .owner = account().ids, .tablespaces = node_.tablespaces};

@@ -50,6 +50,10 @@ class Host {
     // Appends the line to that pg_hba.conf, in one atomic act; false where it is there already.
     bool append_hba_line(const std::filesystem::path& hba_file, const std::string& line) const;
 
+    // Which WAL segment a standby replays, as its process title says, before it takes connections too; empty
+    // where that can't be seen.
+    std::string replay_progress() const;
+
     postgres::CloneTarget clone_target() const;
 
     // Readable by the servers' account alone.

@@ -163,7 +163,7 @@ class NodeProbe {
         NodeObservation seen;
         ask_server(seen);
         const Host host{cascade_, node_, options_.stop_fd};
-        seen.host = host.look(settings_of_interest(node_), seen.server.has_value());
+        seen.host = host.look(settings_of_interest(cascade_), seen.server.has_value());
         seen.is_other_server = serves_other_directory(seen);
         if (options_.check_logins && seen.server && !seen.is_other_server)
             seen.replication_login = try_login(*seen.server);
@@ -198,7 +198,7 @@ bool says_not_yet(const std::string& message) {
 void NodeProbe::ask_server(NodeObservation& seen) const {
     try {
         Connection connection{cascade_.conninfo(node_), connect_options()};
-        seen.server = observe(connection, cascade_.replication_user, settings_of_interest(node_));
+        seen.server = observe(connection, cascade_.replication_user, settings_of_interest(cascade_));
     } catch (const LoginError& problem) {
         seen.unreachable = {problem.what(), problem.hint()};
         seen.is_refused = true;
@@ -263,7 +263,7 @@ Passfile look_at_passfile(const Cascade& cascade) {
 
 }  // namespace
 
-std::vector<std::string> settings_of_interest(const Node& node) {
+std::vector<std::string> settings_of_interest(const Cascade& cascade) {
     std::set<std::string> names = {"hot_standby",
                                    "hot_standby_feedback",
                                    "listen_addresses",
@@ -279,7 +279,8 @@ std::vector<std::string> settings_of_interest(const Node& node) {
                                    "primary_slot_name",
                                    "unix_socket_directories",
                                    "wal_level"};
-    for (const auto& [name, value] : node.settings) names.insert(name);
+    for (const Node& node : cascade.nodes)
+        for (const auto& [name, value] : node.settings) names.insert(name);
     return {names.begin(), names.end()};
 }
 

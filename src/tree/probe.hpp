@@ -22,7 +22,8 @@ Observation probe(const Cascade& cascade, const ProbeOptions& options = {});
 ServerState observe(postgres::Connection& connection, const std::string& replication_user,
                     const std::vector<std::string>& setting_names);
 
-// The settings that a probe asks for: those of the file, and those that plan() has an opinion on.
-std::vector<std::string> settings_of_interest(const Node& node);
+// The settings that a probe asks every node for: those of any node of the file (who answers knows the type
+// and unit for one that is down), and those that plan() has an opinion on.
+std::vector<std::string> settings_of_interest(const Cascade& cascade);
 
 }  // namespace pgcascade::tree

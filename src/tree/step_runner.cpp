@@ -23,7 +23,7 @@ using postgres::Slot;
 
 namespace {
 
-constexpr int kLookMs = 100;
+constexpr int kLookMs = 200;
 
 // On a name as SQL has it, part by part: "auto_explain"."log_min_duration".
 std::string setting_name(const std::string& name) {
@@ -212,7 +212,8 @@ void StepRunner::do_step(const MakeStandby& step) {
 }
 
 void StepRunner::do_step(const StartServer& step) {
-    host(step.node).server().start(options_.stall_timeout);
+    // A standby is waited for by the next step, which sees what keeps it from streaming.
+    host(step.node).server().start(std::chrono::milliseconds{0});
 }
 
 void StepRunner::do_step(const StopServer& step) {
@@ -342,16 +343,15 @@ std::optional<std::string> StepRunner::why_not_streaming(const WaitStreaming& st
     std::string progress = sender.is_null(0, 0)
                                ? fmt::format("nobody uses slot {} on {}", step.slot, step.upstream)
                                : fmt::format("{} has sent up to {}", step.upstream, sender.at(0, 1));
-    try {
-        const Result receiver = connect(step.node)->query(
-            "SELECT status = 'streaming' AND slot_name = $1, status FROM pg_stat_wal_receiver", {step.slot});
-        if (is_sent && receiver.rows() > 0 && receiver.boolean(0, 0)) return std::nullopt;
-        progress += receiver.rows() == 0 ? ", its walreceiver does not run"
-                                         : fmt::format(", its walreceiver is {}", receiver.at(0, 1));
-    } catch (const ConnectionError& problem) {
-        progress += fmt::format(", {}", problem.what());  // it still replays what it needs to be consistent
-    }
-    return progress;
+    const std::string replay = host(step.node).replay_progress();
+    if (!replay.empty()) progress += ", its process is \"" + replay + "\"";
+    if (!is_sent) return progress;
+    // While it is not consistent, it refuses each connection, and says so in its log.
+    const Result receiver = connect(step.node)->query(
+        "SELECT status = 'streaming' AND slot_name = $1, status FROM pg_stat_wal_receiver", {step.slot});
+    if (receiver.rows() == 0) return progress + ", its walreceiver does not run";
+    if (!receiver.boolean(0, 0)) return fmt::format("{}, its walreceiver is {}", progress, receiver.at(0, 1));
+    return std::nullopt;
 }
 
 void StepRunner::do_step(const WaitStreaming& step) {

@@ -7,7 +7,6 @@ import re
 import psycopg2
 
 import program_run
-from pg_node import is_alive
 from server_programs import bin_directory
 from waiting import wait_for
 
@@ -41,11 +40,21 @@ class CascadeTree:
         self.settings = dict(SETTINGS)
         self.keys = {name: {} for name in upstreams}  # more of [node.NAME]
         self.own_settings = {name: {} for name in upstreams}  # [node.NAME.settings]
-        self.nodes = {name: nodes.reserve(name, version) for name in upstreams}
-        for node in self.nodes.values():
-            node.log_file = node.data_directory.with_name("data.log")
+        self.made_by = nodes
+        self.nodes = {name: self.reserve(name) for name in upstreams}
         self.primary = self.nodes[next(name for name, upstream in upstreams.items() if upstream is None)]
         self.keys[self.primary.name]["create"] = True
+        self.write()
+
+    def reserve(self, name):
+        node = self.made_by.reserve(name, self.version)
+        node.log_file = node.data_directory.with_name("data.log")  # where pgcascade sends it
+        return node
+
+    def add(self, name, upstream):
+        self.upstreams[name] = upstream
+        self.keys[name], self.own_settings[name] = {}, {}
+        self.nodes[name] = self.reserve(name)
         self.write()
 
     def write(self):
@@ -112,7 +121,10 @@ class CascadeTree:
         return self.keys[name].get("slot", re.sub(r"[-.]", "_", name.lower()))
 
     def started_at(self):
-        return {name: self.value(name, "SELECT pg_postmaster_start_time()") for name in self.nodes}
+        return self.started_at_of(self.nodes)
+
+    def started_at_of(self, names):
+        return {name: self.value(name, "SELECT pg_postmaster_start_time()") for name in names}
 
     def expect_whole(self):
         """By psycopg2 alone: every standby is fed by its upstream through its slot, and holds what the primary has."""
@@ -149,7 +161,3 @@ class CascadeTree:
                     path = pathlib.Path(folder) / name
                     seen[str(path)] = path.stat().st_mtime_ns if not path.is_symlink() else os.readlink(path)
         return seen
-
-    def is_quiet(self):
-        """No process of a postmaster that the tests know of is left in a data directory without a postmaster."""
-        return all(node.pid() is None or is_alive(node.pid()) for node in self.nodes.values())
