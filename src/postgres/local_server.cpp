@@ -175,6 +175,16 @@ FileDescriptor open_process(pid_t pid) {
     return FileDescriptor{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
 }
 
+void wait_for_pid_file(const fs::path& data_directory, const DetachedProcess& server) {
+    constexpr int kLookMs = 5;
+    constexpr milliseconds kTimeout{10'000};
+    const SteadyTime deadline = steady_now() + kTimeout;
+    while (server.pidfd && wait_for(server.pidfd.get(), POLLIN, kLookMs, -1) == 0 && steady_now() < deadline) {
+        const auto file = read_postmaster_pid(data_directory);
+        if (file && file->pid == server.pid) return;
+    }
+}
+
 FileDescriptor open_log(const fs::path& log, const Account& account) {
     if (log.parent_path().filename() == "log") {
         ::mkdir(log.parent_path().c_str(), 0700);
@@ -449,7 +459,13 @@ void LocalServer::start(milliseconds standby_timeout) {
         command.arguments.push_back(std::move(option));
     diagnostics::detail("starting the server in " + data_directory_.string());
     const DetachedProcess server = start_detached(command, output.get());
-    wait_until_ready(server, log, log_begin, standby_timeout);
+    try {
+        wait_until_ready(server, log, log_begin, standby_timeout);
+    } catch (const Stopped&) {
+        // It goes on starting; whoever wants to stop it looks into postmaster.pid.
+        wait_for_pid_file(data_directory_, server);
+        throw;
+    }
 }
 
 void LocalServer::stop(StopMode mode, milliseconds timeout) {

@@ -1,0 +1,226 @@
+"""pgcascade demo: the whole run, and that it can fail, be interrupted and be kept; it never leaves anything behind."""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import tomllib
+
+import psycopg2
+import pytest
+
+import program_run
+from server_programs import bin_directory, client_program, run_as_server_account
+from waiting import wait_for
+
+RUN_TIMEOUT_S = 240.0
+VERIFIED = r"^verified: 6 nodes hold the same (\d+) rows; (\d+) row changes streamed from eu-1, none missing, none twice$"
+
+pytestmark = pytest.mark.at_least(16)  # decoding on a standby
+
+
+@pytest.fixture
+def stage(directory, version):
+    """The demo's TMPDIR, and the PostgreSQL it runs."""
+    return Stage(directory / "tmp", version)
+
+
+class Stage:
+    def __init__(self, tmpdir, version):
+        tmpdir.mkdir()
+        tmpdir.chmod(0o1777)
+        self.tmpdir = tmpdir
+        self.env = {"TMPDIR": str(tmpdir), "PGCASCADE_BINDIR": str(bin_directory(version))}
+
+    def assert_nothing_is_left(self):
+        assert list(self.tmpdir.iterdir()) == []
+        wait_for(lambda: not processes_below(self.tmpdir), describe=lambda: f"the end of {processes_below(self.tmpdir)}")
+
+    def cascade(self):
+        """Of the demo that runs."""
+        (file,) = self.tmpdir.glob("*/cascade.toml")
+        return RunningCascade(file)
+
+
+def processes_below(directory):
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if pathlib.Path(os.readlink(process / "cwd")).is_relative_to(directory):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+class RunningCascade:
+    def __init__(self, file):
+        self.file = file
+        self.content = tomllib.loads(file.read_text())
+
+    def conninfo(self, node, dbname="shop"):
+        port = self.content["node"][node]["port"]
+        return f"host=127.0.0.1 port={port} user=postgres dbname={dbname} passfile={self.file.parent / 'passwords'}"
+
+    def execute(self, node, query):
+        connection = psycopg2.connect(self.conninfo(node))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+
+def start_demo(pgcascade_background, stage, *options, **more):
+    return pgcascade_background("demo", *options, env=stage.env, **more)
+
+
+def verified_counts(stdout):
+    match = re.search(VERIFIED, stdout, re.M)
+    assert match and stdout.rstrip().endswith(match.group(0)), stdout
+    return int(match.group(1)), int(match.group(2))
+
+
+def test_every_node_and_the_stream_are_verified(stage, pgcascade):
+    finished = pgcascade("demo", "--seconds", "4", env=stage.env, timeout=RUN_TIMEOUT_S).expect(0)
+    rows, changes = verified_counts(finished.stdout)
+    assert rows > 250 and changes > rows
+    assert re.search(r"cascade\.toml", finished.stderr)
+    for node in ("├─ eu ", "│  ├─ eu-1 ", "│  └─ eu-2 ", "└─ us ", "   └─ us-1 "):
+        assert re.search(rf"^{node}.* streaming .* B", finished.stdout, re.M), f"no lag at {node}"
+    sample = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    assert {line["table"] for line in sample} <= {"customers", "products", "orders", "order_items"}
+    assert 2 <= len(sample) <= 50
+    stage.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "moment, number",
+    [
+        ("create a cluster", signal.SIGINT),
+        ("primary: start", signal.SIGINT),
+        ("primary: clone eu", signal.SIGINT),
+        ("eu: start", signal.SIGTERM),
+        ("creating the slot", signal.SIGINT),
+        ("waiting until every node", signal.SIGINT),
+    ],
+)
+def test_ctrl_c_leaves_nothing_behind(stage, pgcascade_background, moment, number):
+    demo = start_demo(pgcascade_background, stage, "--seconds", "1")
+    demo.wait_for_stderr(moment, timeout=RUN_TIMEOUT_S)
+    finished = demo.stop(number).expect(1)
+    assert "stopped" in finished.stderr and "error" not in finished.stderr
+    stage.assert_nothing_is_left()
+
+
+def test_ctrl_c_gives_the_terminal_back(stage, pgcascade_background):
+    controller, terminal = pty.openpty()
+    demo = start_demo(pgcascade_background, stage, "--seconds", "600", stdout=terminal)
+    os.close(terminal)
+    drawn = b""
+    while drawn.count(b"\x1b[H") < 3:
+        drawn += os.read(controller, 65536)
+    demo.process.send_signal(signal.SIGINT)
+    try:
+        while piece := os.read(controller, 65536):
+            drawn += piece
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(controller)
+    assert demo.wait().code == 1
+    assert drawn.startswith(b"\x1b[?1049h") and b"\x1b[?25h\x1b[?1049l" in drawn
+    text = drawn.decode()
+    assert "├─ eu" in text and '{"op":' in text and "Ctrl-C" in text
+    stage.assert_nothing_is_left()
+
+
+def test_a_row_behind_its_back_is_found(stage, pgcascade_background):
+    demo = start_demo(pgcascade_background, stage, "--seconds", "5")
+    demo.wait_for_stderr("a shop writes", timeout=RUN_TIMEOUT_S)
+    stage.cascade().execute("primary", "INSERT INTO customers (name, email) VALUES ('Stranger', 'x@example.com')")
+    finished = demo.wait(timeout=RUN_TIMEOUT_S).expect(1)
+    assert re.search(r"transaction \d+ \(customers \+1 ~0 -0\) was streamed; the workload did not commit it", finished.stderr)
+    assert "not verified" in finished.stdout and "verified: 6" not in finished.stdout
+    stage.assert_nothing_is_left()
+
+
+def test_changes_that_the_stream_lacks_are_found(stage, pgcascade_background):
+    demo = start_demo(pgcascade_background, stage, "--seconds", "5")
+    demo.wait_for_stderr("a shop writes", timeout=RUN_TIMEOUT_S)
+    stage.cascade().execute("primary", "ALTER PUBLICATION shop DROP TABLE order_items")
+    finished = demo.wait(timeout=RUN_TIMEOUT_S).expect(1)
+    assert re.search(r"was committed with .*order_items.* and streamed with ", finished.stderr)
+    assert "not verified" in finished.stdout
+    stage.assert_nothing_is_left()
+
+
+def test_a_kept_cascade_can_be_used_and_stopped(stage, pgcascade, pgcascade_background):
+    place = stage.tmpdir / "kept"
+    finished = pgcascade("demo", "--keep", "--seconds", "1", "--directory", place, env=stage.env, timeout=RUN_TIMEOUT_S)
+    finished.expect(0)
+    rows, changes = verified_counts(finished.stdout)
+    cascade = stage.cascade()
+    try:
+        nodes = json.loads(pgcascade("status", cascade.file, "--json").expect(0).stdout)["nodes"]
+        assert [node["name"] for node in nodes] == ["primary", "eu", "eu-1", "eu-2", "us", "us-1"]
+        assert all(node["healthy"] for node in nodes), nodes
+        pgcascade("plan", cascade.file, env=stage.env).expect(0)
+        counts = "SELECT sum(n) FROM (SELECT count(*) n FROM customers UNION ALL SELECT count(*) FROM products"
+        counts += " UNION ALL SELECT count(*) FROM orders UNION ALL SELECT count(*) FROM order_items) t"
+        assert {int(cascade.execute(node["name"], counts)[0][0]) for node in nodes} == {rows}
+
+        lines = {line.split()[0]: line for line in re.findall(r"^  (psql .*|.* stream .*)$", finished.stdout, re.M)}
+        psql = lines.pop("psql")  # the last: of the leaf
+        shell = f"{client_program('psql')}{psql.removeprefix('psql')} -XAtc 'SELECT count(*) > 0 FROM customers'"
+        assert subprocess.run(shell, shell=True, capture_output=True, text=True, check=True).stdout == "t\n"
+
+        (stream_line,) = lines.values()
+        conninfo = re.search(r'stream "(.*)" --slot shop --publication shop', stream_line).group(1)
+        stream = pgcascade_background("stream", conninfo, "--slot", "shop", "--publication", "shop")
+        cascade.execute("primary", "INSERT INTO customers (name, email) VALUES ('Next', 'next@example.com')")
+        stream.wait_for_stdout('"name":"Next"')
+        stream.stop(signal.SIGINT)
+        assert len(stream.lines()) == 1, "what the demo had read comes again"
+    finally:
+        pgcascade("stop", cascade.file, timeout=RUN_TIMEOUT_S).expect(0)
+    assert not processes_below(place)
+    shutil.rmtree(place)
+    stage.assert_nothing_is_left()
+
+
+def test_an_ordinary_user_can_run_it(stage, directory):
+    """As root the other tests run; here the program itself runs as the unprivileged account."""
+    own = directory / "pgcascade"
+    shutil.copy(program_run.binary(), own)
+    own.chmod(0o755)
+    done = subprocess.run(
+        [own, "demo", "--seconds", "1"],
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        cwd="/",
+        env=program_run.environment({**stage.env, "HOME": str(directory)}),
+        **run_as_server_account(),
+    )
+    assert done.returncode == 0, done.stderr
+    verified_counts(done.stdout)
+    stage.assert_nothing_is_left()
+
+
+def test_a_directory_with_something_in_it_is_left_alone(stage, pgcascade):
+    (stage.tmpdir / "letter.txt").write_text("dear")
+    finished = pgcascade("demo", "--directory", stage.tmpdir, env=stage.env).expect(1)
+    assert "not an empty directory" in finished.stderr
+    assert [path.name for path in stage.tmpdir.iterdir()] == ["letter.txt"]
+
+
+def test_a_server_that_cannot_decode_on_a_standby_is_refused(stage, pgcascade):
+    finished = pgcascade("demo", env={**stage.env, "PGCASCADE_BINDIR": str(bin_directory(15))}).expect(1)
+    assert "a standby decodes from 16 on" in finished.stderr
+    stage.assert_nothing_is_left()
