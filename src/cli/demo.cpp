@@ -178,13 +178,13 @@ void add_demo_command(CLI::App& app, Invocation& invocation) {
     CLI::App* command = app.add_subcommand(
         "demo",
         "Build a cascade of six servers, stream its changes from a leaf, and prove that nothing is missing");
-    command->add_option(
-        "--directory", arguments->directory,
-        "Where the servers' files go: a directory that is empty or does not exist (default: a temporary "
-        "one)");
+    command
+        ->add_option("--directory", arguments->directory,
+                     "Where the servers' files go, empty or not there yet; default: a temporary directory")
+        ->option_text("DIRECTORY");
     command->add_option("--seconds", arguments->seconds, "How long the shop writes")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{3600}))
-        ->capture_default_str();
+        ->option_text("SECONDS (10)");
     command->add_flag("--keep", arguments->keep, "Leave the servers running, and print what to try next");
     command->footer(
         "Ctrl-C stops the servers and removes their files at any moment.\n"

@@ -80,12 +80,12 @@ void add_status_command(CLI::App& app, Invocation& invocation) {
     command->add_option("file", arguments->file, "The cascade file")->capture_default_str();
     command->add_flag("--json", arguments->json, "One JSON object on a line instead");
     command->add_flag("--watch", arguments->watch, "Go on, redrawing in place, until Ctrl-C");
-    command->add_option("--interval", arguments->interval_s, "Seconds between two looks with --watch")
+    command->add_option("--interval", arguments->interval_s, "Between two looks with --watch")
         ->check(CLI::Range(0.1, 3600.0))
-        ->capture_default_str();
-    command->add_option("--timeout", arguments->timeout_s, "Seconds that a node may take for each answer")
+        ->option_text("SECONDS (2)");
+    command->add_option("--timeout", arguments->timeout_s, "How long a node may take for each answer")
         ->check(CLI::Range(0.1, 3600.0))
-        ->capture_default_str();
+        ->option_text("SECONDS (5)");
     command->footer("Exit status: 0 when every node answered, 1 when one did not.");
     command->callback([arguments, &invocation] { status(*arguments, invocation); });
 }

@@ -1,7 +1,6 @@
 #include "tree/stop.hpp"
 
 #include <chrono>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -21,7 +20,7 @@ using tree::StopOutcome;
 
 struct StopArguments {
     std::string file = "cascade.toml";
-    StopMode mode = StopMode::kFast;
+    std::string mode = "fast";
     std::int64_t timeout_s = 60;
 };
 
@@ -43,9 +42,14 @@ void report(const StopOutcome& outcome) {
     }
 }
 
+StopMode parse_mode(const std::string& name) {
+    if (name == "smart") return StopMode::kSmart;
+    return name == "immediate" ? StopMode::kImmediate : StopMode::kFast;
+}
+
 void stop(const StopArguments& arguments, Invocation& invocation) {
     const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
-    const tree::StopOptions options{.mode = arguments.mode,
+    const tree::StopOptions options{.mode = parse_mode(arguments.mode),
                                     .timeout = std::chrono::seconds{arguments.timeout_s},
                                     .stop_fd = invocation.stop.fd()};
     for (const StopOutcome& outcome : tree::stop(cascade, options, report))
@@ -55,23 +59,20 @@ void stop(const StopArguments& arguments, Invocation& invocation) {
 }  // namespace
 
 void add_stop_command(CLI::App& app, Invocation& invocation) {
-    static const std::map<std::string, StopMode> kModes = {
-        {"fast", StopMode::kFast}, {"smart", StopMode::kSmart}, {"immediate", StopMode::kImmediate}};
     auto arguments = std::make_shared<StopArguments>();
     CLI::App* command = app.add_subcommand(
         "stop",
         "Stop the servers of the tree that run on this machine, the primary first, so that all end alike");
     command->add_option("file", arguments->file, "The cascade file")->capture_default_str();
     command
-        ->add_option(
-            "--mode", arguments->mode,
-            "fast: end the clients' sessions; smart: wait for the clients to leave; immediate: as a crash, "
-            "standbys may lack the primary's last WAL")
-        ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case))
-        ->default_str("fast");
-    command->add_option("--timeout", arguments->timeout_s, "Seconds that each server may take; 0: no limit")
+        ->add_option("--mode", arguments->mode,
+                     "fast: end the clients' sessions; smart: wait for the clients to leave; immediate: as "
+                     "a crash, standbys may lack the primary's last WAL")
+        ->check(CLI::IsMember({"fast", "smart", "immediate"}))
+        ->option_text("fast|smart|immediate (fast)");
+    command->add_option("--timeout", arguments->timeout_s, "How long each server may take; 0: no limit")
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{86'400}))
-        ->capture_default_str();
+        ->option_text("SECONDS (60)");
     command->footer("Exit status: 0 when none of them runs any more, 1 when one could not be stopped.");
     command->callback([arguments, &invocation] { stop(*arguments, invocation); });
 }

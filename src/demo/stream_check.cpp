@@ -1,5 +1,8 @@
 #include "demo/stream_check.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include <fmt/format.h>
 
 namespace pgcascade::demo {
@@ -8,7 +11,7 @@ namespace {
 
 constexpr std::size_t kListed = 10;
 
-// Keeps a list of differences short enough to be read.
+// Keeps the differences of one kind short enough to be read.
 class Differences {
   public:
     void add(std::string text) {
@@ -19,9 +22,9 @@ class Differences {
     }
     void add_more(std::uint64_t count) { more_ += count; }
 
-    std::vector<std::string> take() {
-        if (more_ > 0) list_.push_back(fmt::format("… and {} more", more_));
-        return std::move(list_);
+    void move_to(std::vector<std::string>& all) {
+        if (more_ > 0) list_.push_back(fmt::format("… and {} more like these", more_));
+        std::move(list_.begin(), list_.end(), std::back_inserter(all));
     }
 
   private:
@@ -43,7 +46,8 @@ std::string to_string(const RowText& values) {
     return "(" + (text.size() <= 80 ? text : text.substr(0, 77) + "…") + ")";
 }
 
-void compare_transactions(const Ledger& committed, const Ledger& streamed, Differences& differences) {
+Differences missing_in_stream(const Ledger& committed, const Ledger& streamed) {
+    Differences differences;
     for (const auto& [xid, counts] : committed) {
         const auto found = streamed.find(xid);
         if (found == streamed.end())
@@ -53,10 +57,16 @@ void compare_transactions(const Ledger& committed, const Ledger& streamed, Diffe
             differences.add(fmt::format("transaction {} was committed with {}, and streamed with {}", xid,
                                         to_string(counts), to_string(found->second)));
     }
+    return differences;
+}
+
+Differences unknown_in_stream(const Ledger& committed, const Ledger& streamed) {
+    Differences differences;
     for (const auto& [xid, counts] : streamed)
         if (!committed.contains(xid))
             differences.add(fmt::format("transaction {} ({}) was streamed; the workload did not commit it",
                                         xid, to_string(counts)));
+    return differences;
 }
 
 void compare_rows(const std::string& table, const TableRows& expected, const TableRows& rebuilt,
@@ -171,16 +181,21 @@ void StreamCheck::take(const Change& change) {
 }
 
 std::vector<std::string> StreamCheck::differences(const Ledger& committed, const Contents& on_primary) const {
-    Differences differences;
-    for (const std::string& complaint : complaints_) differences.add(complaint);
-    differences.add_more(more_complaints_);
-    if (is_open_) differences.add("the stream ended inside the transaction at " + last_commit_.to_string());
-    compare_transactions(committed, transactions_, differences);
+    Differences of_stream;
+    for (const std::string& complaint : complaints_) of_stream.add(complaint);
+    of_stream.add_more(more_complaints_);
+    if (is_open_) of_stream.add("the stream ended inside the transaction at " + last_commit_.to_string());
+    Differences of_rows;
     for (const auto& [table, rows] : on_primary) {
         const auto found = rebuilt_.find(table);
-        compare_rows(table, rows, found == rebuilt_.end() ? TableRows{} : found->second, differences);
+        compare_rows(table, rows, found == rebuilt_.end() ? TableRows{} : found->second, of_rows);
     }
-    return differences.take();
+    std::vector<std::string> all;
+    of_stream.move_to(all);
+    missing_in_stream(committed, transactions_).move_to(all);
+    unknown_in_stream(committed, transactions_).move_to(all);
+    of_rows.move_to(all);
+    return all;
 }
 
 }  // namespace pgcascade::demo

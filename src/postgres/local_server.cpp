@@ -179,7 +179,8 @@ void wait_for_pid_file(const fs::path& data_directory, const DetachedProcess& se
     constexpr int kLookMs = 5;
     constexpr milliseconds kTimeout{10'000};
     const SteadyTime deadline = steady_now() + kTimeout;
-    while (server.pidfd && wait_for(server.pidfd.get(), POLLIN, kLookMs, -1) == 0 && steady_now() < deadline) {
+    while (server.pidfd && wait_for(server.pidfd.get(), POLLIN, kLookMs, -1) == 0 &&
+           steady_now() < deadline) {
         const auto file = read_postmaster_pid(data_directory);
         if (file && file->pid == server.pid) return;
     }
@@ -433,7 +434,8 @@ void LocalServer::wait_until_ready(const DetachedProcess& server, const fs::path
         if (!is_standby) continue;
         if (standby_timeout.count() == 0 && file->status == Status::kStarting) return;
         if (look % kLooksPerLogin == 0 && answers_or_replays(*file, data_directory_, stop_fd_)) return;
-        if (standby_timeout.count() > 0 && steady_now() > deadline) fail("runs, but gets no WAL to start from");
+        if (standby_timeout.count() > 0 && steady_now() > deadline)
+            fail("runs, but gets no WAL to start from");
     }
 }
 

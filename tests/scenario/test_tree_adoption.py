@@ -207,11 +207,12 @@ def test_role_of_the_nodes_is_checked(nodes, version, directory):
 
 
 def test_standby_that_needs_wal_that_is_gone_is_told(nodes, version, directory):
-    primary = nodes.primary(version=version, settings={"wal_level": "logical", "max_slot_wal_keep_size": "1MB",
-                                                       "min_wal_size": "32MB", "max_wal_size": "32MB"})  # fmt: skip
+    settings = {"wal_level": "logical", "min_wal_size": "32MB", "max_wal_size": "32MB"}
+    primary = nodes.primary(version=version, settings=settings)
     eu = nodes.standby("eu", primary, settings={"hot_standby_feedback": "on"})
     file = write_cascade_file(directory, [(primary, None), (eu, primary)])
     eu.stop()
+    primary.configure({"max_slot_wal_keep_size": "1MB"})
     for _ in range(6):
         primary.execute("SELECT pg_switch_wal() FROM pg_logical_emit_message(false, 'x', repeat('x', 1000))")
         primary.execute("CHECKPOINT")

@@ -247,7 +247,7 @@ TEST_F(StreamCheckTest, StreamThatEndsInsideATransactionIsFound) {
 TEST_F(StreamCheckTest, LongListsAreCut) {
     for (std::uint32_t xid = 1; xid <= 30; ++xid) committed(xid, {.inserted = 1});
     EXPECT_EQ(differences().size(), 11U);
-    EXPECT_EQ(differences().back(), "… and 20 more");
+    EXPECT_EQ(differences().back(), "… and 20 more like these");
 }
 
 TEST(NodeCheck, NodesWithTheSameRowsDoNotDiffer) {
