@@ -64,8 +64,8 @@ class LocalServer {
     // Starts the server with the options of its last start (postmaster.opts), where there was one. Returns
     // once it takes connections, or replays as a standby that does not yet; at once where it runs already.
     // Waits as long as its recovery lasts, but a new standby that gets no WAL from its upstream waits for
-    // ever: after standby_timeout this throws, and leaves it running; 0 returns once it runs. Throws SystemError with the tail of its
-    // log.
+    // ever: after standby_timeout this throws, and leaves it running; 0 returns once it runs. Throws
+    // SystemError with the tail of its log.
     void start(std::chrono::milliseconds standby_timeout = std::chrono::milliseconds{60'000});
 
     enum class StopMode { kSmart, kFast, kImmediate };
