@@ -14,16 +14,16 @@ SCHEMA = """
 
 class Workload:
     """A context manager: the sessions write until it ends. The seed makes each session's choices repeatable, not how
-    the sessions interleave."""
+    the sessions interleave. Each session has ids of its own; a second workload on the same rows needs other sessions."""
 
-    def __init__(self, node, seed, sessions=2, rows_max=30):
+    def __init__(self, node, seed, sessions=2, rows_max=30, first_session=0):
         self.node = node
         self.seed = seed
         self.rows_max = rows_max
         self.committed = 0
         self.stopping = threading.Event()
         self.problems = []
-        self.threads = [threading.Thread(target=self._run, args=(number,)) for number in range(sessions)]
+        self.threads = [threading.Thread(target=self._run, args=(number,)) for number in range(first_session, first_session + sessions)]
 
     def __enter__(self):
         for thread in self.threads:
