@@ -35,11 +35,12 @@ std::string slots_query(int server_version) {
                      : "'', false, false, false, '', 0");
 }
 
-// 15 and 16 give no reason: lost WAL shows in wal_status, and whatever else can end a slot is a conflict.
+// 15 and 16 give no reason. 16 calls every invalidated logical slot conflicting and lost; only where WAL was
+// removed does it clear restart_lsn (slot.c, InvalidatePossiblyObsoleteSlot).
 std::string invalidation_reason(const Slot& slot, bool conflicting, std::string reason) {
     if (!reason.empty()) return reason;
-    if (slot.wal_status == "lost" && !conflicting) return "wal_removed";
-    return conflicting ? "conflicting" : "";
+    if (conflicting && slot.restart_lsn) return "conflicting";
+    return conflicting || slot.wal_status == "lost" ? "wal_removed" : "";
 }
 
 Slot read_slot(const Result& result, int row) {

@@ -256,7 +256,7 @@ def test_create_on_an_idle_leaf_two_hops_down_is_done_at_once(pgcascade, chain):
     pgcascade("slot", "create", leaf.conninfo(), "orders").expect(0)
     took = time.monotonic() - begun
     # By itself the primary writes the record only every 15 s, and only where there was something to write.
-    assert took < 5, f"took {took:.1f} s"
+    assert took < 10, f"took {took:.1f} s"
     assert leaf.sql("SELECT plugin, invalidation_reason FROM pg_replication_slots" if leaf.version > 16 else
                     "SELECT plugin, NULL FROM pg_replication_slots") == [("pgoutput", None)]
     assert primary.value(SLOT.format("orders")) == 0 and eu.value(SLOT.format("orders")) == 0
@@ -307,6 +307,10 @@ def test_create_by_a_role_that_may_not_ask_the_primary(pgcascade, chain):
     primary, _, leaf = chain
     primary.execute("CREATE ROLE reader LOGIN REPLICATION PASSWORD 'secret'")
     primary.wait_for_catchup(leaf)
+    # Now and then the primary writes a snapshot record by itself; while this transaction is open none is enough.
+    blocker = primary.connect()
+    blocker.autocommit = False
+    blocker.cursor().execute("CREATE TABLE uncommitted ()")
     create = lambda: pgcascade("slot", "create", leaf.conninfo(user="reader", password="secret"), "orders")
     by_hand = "run on the primary: SELECT pg_log_standby_snapshot()"
     # It can't see who feeds the standby, then it can but may not call the function, then all is well.
@@ -315,6 +319,7 @@ def test_create_by_a_role_that_may_not_ask_the_primary(pgcascade, chain):
     primary.wait_for_catchup(leaf)
     refused(create(), "permission denied for function pg_log_standby_snapshot", by_hand, "GRANT EXECUTE ON FUNCTION")
     assert leaf.value("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'orders'") == 0
+    blocker.close()
     primary.execute("GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO reader")
     primary.wait_for_catchup(leaf)
     create().expect(0)
