@@ -66,8 +66,8 @@ std::uint32_t extend_crc32c_by_table(std::uint32_t state, std::string_view bytes
 
 void Crc32c::update(std::string_view bytes) {
 #if defined(__x86_64__)
-    static const bool has_instruction = __builtin_cpu_supports("sse4.2") != 0;
-    if (has_instruction) {
+    static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
+    if (kHasInstruction) {
         state_ = extend_by_instruction(state_, bytes);
         return;
     }
