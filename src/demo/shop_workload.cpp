@@ -113,8 +113,8 @@ class ShopWorkload::Transaction {
 };
 
 const std::vector<std::string>& ShopWorkload::tables() {
-    static const std::vector<std::string> names{"customers", "products", "orders", "order_items"};
-    return names;
+    static const std::vector<std::string> kNames{"customers", "products", "orders", "order_items"};
+    return kNames;
 }
 
 ShopWorkload::ShopWorkload(const postgres::Conninfo& primary, std::uint32_t seed)

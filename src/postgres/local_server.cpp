@@ -373,7 +373,7 @@ void LocalServer::check_settings(const Settings& settings) const {
     std::vector<std::string> arguments;
     for (const auto& [name, value] : settings) {
         arguments.emplace_back("-c");
-        arguments.push_back(name + "=" + value);
+        arguments.push_back(fmt::format("{}={}", name, value));
     }
     arguments.insert(arguments.end(), {"-C", "data_directory"});
     const CommandResult answer = run_postgres(arguments);

@@ -18,16 +18,16 @@ constexpr int kMoreSpare = 4;
 
 // PostgreSQL's own, 15 to 18.
 const std::map<std::string, std::string>& server_defaults() {
-    static const std::map<std::string, std::string> defaults = {{"hot_standby", "on"},
-                                                                {"hot_standby_feedback", "off"},
-                                                                {"max_connections", "100"},
-                                                                {"max_locks_per_transaction", "64"},
-                                                                {"max_prepared_transactions", "0"},
-                                                                {"max_replication_slots", "10"},
-                                                                {"max_wal_senders", "10"},
-                                                                {"max_worker_processes", "8"},
-                                                                {"wal_level", "replica"}};
-    return defaults;
+    static const std::map<std::string, std::string> kDefaults = {{"hot_standby", "on"},
+                                                                 {"hot_standby_feedback", "off"},
+                                                                 {"max_connections", "100"},
+                                                                 {"max_locks_per_transaction", "64"},
+                                                                 {"max_prepared_transactions", "0"},
+                                                                 {"max_replication_slots", "10"},
+                                                                 {"max_wal_senders", "10"},
+                                                                 {"max_worker_processes", "8"},
+                                                                 {"wal_level", "replica"}};
+    return kDefaults;
 }
 
 bool is_bound_to_primary(const std::string& name) {
@@ -62,10 +62,10 @@ std::string value_of(const Setting& setting) {
 }  // namespace
 
 const std::vector<std::string>& settings_bound_to_primary() {
-    static const std::vector<std::string> names = {"max_connections", "max_worker_processes",
-                                                   "max_wal_senders", "max_prepared_transactions",
-                                                   "max_locks_per_transaction"};
-    return names;
+    static const std::vector<std::string> kNames = {"max_connections", "max_worker_processes",
+                                                    "max_wal_senders", "max_prepared_transactions",
+                                                    "max_locks_per_transaction"};
+    return kNames;
 }
 
 bool SettingsPlan::exists(const Node& node) const {

@@ -19,7 +19,6 @@ namespace pgcascade::tree {
 using postgres::Connection;
 using postgres::Conninfo;
 using postgres::Result;
-using postgres::Slot;
 
 namespace {
 
