@@ -7,6 +7,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -16,6 +17,11 @@ from pg_node import PgNodes, remove_templates
 from server_programs import bin_directory, give_to_server_account
 
 VERSIONS = [int(version) for version in os.environ.get("PGCASCADE_TEST_VERSIONS", "15 18").split()]
+
+
+def pytest_configure():
+    # As Ctrl-C: what `timeout` or a CI job ends must not leave servers and directories behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_sessionstart(session):
