@@ -277,7 +277,10 @@ def test_disk_that_gets_full_during_the_clone(grown, background, small_file_syst
     assert done.code == 1 and re.search(r"failed \(primary: clone eu into .*No space left on device", done.stderr), done
     assert "hint: " in done.stderr
     assert not (eu.data_directory / "global/pg_control").exists()
-    assert grown.value("primary", "SELECT count(*) FROM pg_stat_replication") == 0
+    # Its walsender finds out when it next sends.
+    wait_for(
+        lambda: grown.value("primary", "SELECT count(*) FROM pg_stat_replication") == 0, describe="the end of the backup"
+    )
     filler.unlink()
     grown.apply()
     grown.expect_whole()
