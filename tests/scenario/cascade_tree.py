@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import psycopg2
+import psycopg2.errors
 
 import program_run
 from server_programs import bin_directory
@@ -109,7 +110,7 @@ class CascadeTree:
         def as_expected():
             try:
                 return self.value(name, query) == expected
-            except psycopg2.OperationalError:
+            except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable):  # not up, or not replayed yet
                 return False
 
         wait_for(as_expected, timeout, lambda: f"{query} = {expected!r} on {name}: {self.value(name, query)!r}")
@@ -134,13 +135,13 @@ class CascadeTree:
             assert self.value(name, "SELECT system_identifier FROM pg_control_system()") == identifier
             assert self.value(name, "SELECT pg_is_in_recovery()") is True
             self.wait_until(name, f"SELECT slot_name FROM pg_stat_wal_receiver WHERE status = 'streaming'", slot)
-            fed = self.sql(
+            fed = lambda: self.sql(
                 upstream,
                 "SELECT r.application_name, r.state FROM pg_stat_replication r"
                 " JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = %s AND s.slot_type = 'physical'",
                 slot,
             )
-            assert fed == [(name, "streaming")], (name, fed)
+            wait_for(lambda: fed() == [(name, "streaming")], describe=lambda: f"{upstream} to feed {name}: {fed()}")
         assert self.value(self.primary.name, "SELECT pg_is_in_recovery()") is False
         self.expect_same_rows()
 
