@@ -93,7 +93,9 @@ def test_the_example_calls_process_message_for_each_change(nodes, version, examp
         node = nodes.standby("replica", primary, settings={"hot_standby_feedback": "on"})
     program = program_run.Background(directory, node.conninfo(), "orders", "shop", program=example)
     try:
-        node.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = 'orders'", timeout=60)
+        # A slot is active while it is made, too; only then it has no confirmed position yet.
+        made_and_used = "SELECT active AND confirmed_flush_lsn IS NOT NULL FROM pg_replication_slots WHERE slot_name = 'orders'"
+        node.wait_until(made_and_used, timeout=60)
         primary.psql("INSERT INTO orders VALUES (1, 'tea'), (2, 'pot'); UPDATE orders SET what = 'cup' WHERE id = 2")
         primary.execute("DELETE FROM orders WHERE id = 1")
         program.wait_for_stdout("delete orders id=1\ncommit\n")
