@@ -87,8 +87,13 @@ void ReplicationConnection::throw_broken() {
 }
 
 void ReplicationConnection::consume_input() {
-    if (PQconsumeInput(connection_.native()) == 0) [[unlikely]]
+    PGconn* const native = connection_.native();
+    if (PQconsumeInput(native) == 0) [[unlikely]]
         throw_broken();
+    // libpq takes at most what is free in its buffer, 8 kB or more. What is left of an encrypted record (up
+    // to 16 kB) then waits inside the encryption library, where no poll of the socket sees it.
+    const bool encrypted = PQsslInUse(native) != 0 || PQgssEncInUse(native) != 0;
+    if (encrypted && PQconsumeInput(native) == 0) throw_broken();
 }
 
 void ReplicationConnection::send(const protocol::StandbyStatusUpdate& update) {

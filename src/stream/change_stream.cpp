@@ -116,6 +116,7 @@ class ChangeStream::Impl {
     void start_feedback();
     void run_feedback();
     void send_feedback(bool ask);
+    void hasten_feedback(SteadyTime time);
     void answer_soon();
 
     StreamOptions options_;
@@ -305,10 +306,8 @@ void ChangeStream::Impl::take_keepalive(const protocol::PrimaryKeepalive& keepal
 // as both can.
 void ChangeStream::Impl::answer_soon() {
     server_waits_ = true;
-    if (progress_.all_confirmed() || steady_now() - feedback_sent_ >= kAnswerInterval)
-        return send_feedback(false);
-    feedback_due_ = std::min(feedback_due_, feedback_sent_ + kAnswerInterval);
-    feedback_changed_.notify_one();
+    if (progress_.all_confirmed()) return send_feedback(/*ask=*/false);
+    hasten_feedback(feedback_sent_ + kAnswerInterval);
 }
 
 // False: nothing has arrived.
@@ -337,8 +336,7 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     return false;
 }
 
-// -- losing the connection, and making it again
-// ---------------------------------------------------------------
+// -- Losing the connection, and making it again --
 
 // Called in a handler: what can't heal is thrown on.
 void ChangeStream::Impl::lose(const Error& problem) {
@@ -380,8 +378,7 @@ void ChangeStream::Impl::notice(const std::string& text) const {
     if (options_.on_notice) options_.on_notice(text);
 }
 
-// -- feedback
-// -------------------------------------------------------------------------------------------------
+// -- Feedback --
 
 // Signals are for the program's own threads: the new thread inherits the mask.
 void ChangeStream::Impl::start_feedback() {
@@ -428,14 +425,18 @@ void ChangeStream::Impl::send_feedback(bool ask) {
 void ChangeStream::Impl::confirm(Lsn end) {
     const std::lock_guard lock{mutex_};
     progress_.confirm(end);
-    if (!server_waits_) return;
-    feedback_due_ = steady_now();
-    feedback_changed_.notify_one();
+    if (server_waits_)
+        hasten_feedback(progress_.all_confirmed() ? steady_now() : feedback_sent_ + kAnswerInterval);
 }
 
 void ChangeStream::Impl::flush_confirmed() {
     const std::lock_guard lock{mutex_};
-    feedback_due_ = steady_now();
+    hasten_feedback(steady_now());
+}
+
+void ChangeStream::Impl::hasten_feedback(SteadyTime time) {
+    if (time >= feedback_due_) return;
+    feedback_due_ = time;
     feedback_changed_.notify_one();
 }
 
@@ -459,8 +460,7 @@ bool ChangeStream::Impl::close(milliseconds timeout) {
     return closed_well_;
 }
 
-// -- the public face
-// ------------------------------------------------------------------------------------------
+// -- The public face --
 
 ChangeStream::ChangeStream(StreamOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 ChangeStream::~ChangeStream() = default;

@@ -109,6 +109,8 @@ void Delivery::write_out() {
         confirm();
         throw;
     }
+    // All marks are out now: the last one says it all, however long the next fsync takes.
+    if (!marks_.empty()) marks_.erase(marks_.begin(), std::prev(marks_.end()));
     if (!output_.needs_sync()) confirm();
 }
 

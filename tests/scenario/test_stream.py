@@ -2,11 +2,13 @@
 
 import json
 import signal
+import subprocess
 
 import pytest
 
 from change_lines import as_text, assert_in_commit_order, comparable, lsn_number, parse, tables_after
 from pgoutput_reader import by_pg_recvlogical, by_psycopg2
+from server_programs import give_to_server_account
 from waiting import wait_for
 from workload import SCHEMA, Workload
 
@@ -169,6 +171,35 @@ def test_a_random_workload_streamed_while_it_runs(pgcascade_background, primary,
     for table, rows in tables_after(changes).items():
         there = {as_text(row["id"]): row for row in primary.value(f"SELECT json_agg(t) FROM {table} t") or []}
         assert rows == {key: {name: as_text(value) for name, value in row.items()} for key, row in there.items()}
+
+
+def test_over_tls(pgcascade, nodes, version, directory):
+    """Records of TLS and messages end at different places: none may wait for the next one."""
+    primary = nodes.primary(version=version, settings={"wal_level": "logical"}, start=False)
+    make_certificate(primary.data_directory)
+    primary.append_conf({"ssl": "on"})
+    primary.start()
+    primary.psql(SCHEMA)
+    make_slots(primary, "s", "oracle")
+    with Workload(primary, seed=3, sessions=1) as workload:
+        wait_for(lambda: workload.committed > 100, describe="100 transactions")
+    for size in (10, 4_000, 8_150, 8_192, 16_000, 16_384, 40_000, 200_000):
+        primary.execute("INSERT INTO item VALUES (%s, 1, repeat('x', %s))", 10**12 + size, size)
+    until = primary.current_lsn()
+    expected = by_pg_recvlogical(primary, "oracle", "pub", until, directory)
+    tls = primary.conninfo(sslmode="require")
+    run = pgcascade("stream", tls, "-S", "s", "-P", "pub", "--until", until).expect(0)
+    assert comparable(parse(line) for line in run.stdout.splitlines()) == comparable(expected)
+    assert "SSL" not in run.stderr
+
+
+def make_certificate(directory):
+    names = {"out": directory / "server.crt", "keyout": directory / "server.key"}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run(command + [part for name, path in names.items() for part in (f"-{name}", path)], check=True, capture_output=True)
+    for path in names.values():
+        path.chmod(0o600)
+        give_to_server_account(path)
 
 
 # -- from where, until where -----------------------------------------------------------------------------------

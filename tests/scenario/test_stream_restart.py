@@ -181,6 +181,24 @@ def test_restarts_under_load_lose_nothing_and_repeat_nothing(pgcascade_backgroun
     assert comparable(whole_lines(stream.stdout())) == comparable(expected)
 
 
+@pytest.mark.at_least(18)  # half a minute: what it proves is ours alone
+def test_a_server_that_falls_silent_is_left_and_found_again(pgcascade_background, source):
+    """As when a machine dies or a network breaks: nothing says that the connection is gone."""
+    source.configure({"wal_sender_timeout": "1s"})
+    stream = pgcascade_background(*arguments(source))
+    source.wait_until("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", 1)
+    walsender = source.value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = 's'")
+    os.kill(walsender, signal.SIGSTOP)
+    try:
+        stream.wait_for_stderr("has been silent for .*trying again", timeout=60)
+        stream.wait_for_stderr("in use by pid .*trying again")  # by the one that is stopped
+    finally:
+        os.kill(walsender, signal.SIGCONT)
+    large_transaction(source, 1)
+    stream.wait_for_stdout('"id":1000000000')
+    assert stream.stop().code == 0
+
+
 def test_without_reconnect_the_end_of_the_server_is_the_end(pgcascade_background, source):
     stream = pgcascade_background(*arguments(source, "--no-reconnect"))
     source.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
