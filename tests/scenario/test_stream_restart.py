@@ -169,6 +169,7 @@ def test_a_walsender_that_is_terminated_again_and_again(half_read, source, direc
 def test_restarts_under_load_lose_nothing_and_repeat_nothing(pgcascade_background, source, directory, seed):
     choose = random.Random(seed)
     stream = pgcascade_background(*arguments(source))
+    source.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
     with Workload(source, seed) as workload:
         for mode in ["fast", "immediate", "immediate", "fast"]:
             before = workload.committed
