@@ -8,6 +8,7 @@
 
 #include "base/diagnostics.hpp"
 #include "cli/command.hpp"
+#include "tree/apply_lock.hpp"
 
 // pgcascade stop [cascade.toml]
 
@@ -49,6 +50,7 @@ StopMode parse_mode(const std::string& name) {
 
 void stop(const StopArguments& arguments, Invocation& invocation) {
     const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
+    const tree::ApplyLock lock{cascade.file};
     const tree::StopOptions options{.mode = parse_mode(arguments.mode),
                                     .timeout = std::chrono::seconds{arguments.timeout_s},
                                     .stop_fd = invocation.stop.fd()};

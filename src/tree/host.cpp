@@ -205,7 +205,10 @@ std::string Host::replay_progress() const {
 
 postgres::CloneTarget Host::clone_target() const {
     require_this_machine("clone");
-    return {.data_directory = node_.data_directory, .owner = account().ids, .tablespaces = node_.tablespaces};
+    return {.data_directory = node_.data_directory,
+            .owner = account().ids,
+            .tablespaces = node_.tablespaces,
+            .node = node_.name};
 }
 
 void Host::write_passfile(const fs::path& passfile, const std::string& content) const {

@@ -9,220 +9,15 @@
 
 #include "postgres/conninfo.hpp"
 #include "tree/hba.hpp"
+#include "tree/node_state.hpp"
+#include "tree/plan_check.hpp"
 #include "tree/settings_plan.hpp"
 
 namespace pgcascade::tree {
 
 namespace {
 
-using postgres::DataDirectory;
 using postgres::Slot;
-
-constexpr int kOldestVersion = 150000;
-
-// What can be done with a node, as it was seen.
-enum class State {
-    kRunning,   // it answers
-    kStarting,  // it runs, and does not answer yet, or not where the file says
-    kStopped,   // a cluster without a server
-    kCloned,    // a base backup on which no server has run: not a standby yet
-    kAbsent,    // to be made
-};
-
-State state_of(const NodeObservation& seen) {
-    if (seen.server) return State::kRunning;
-    if (seen.host.directory.state != DataDirectory::State::kCluster) return State::kAbsent;
-    if (seen.host.is_running) return State::kStarting;
-    return is_fresh_clone(seen.host) ? State::kCloned : State::kStopped;
-}
-
-std::uint64_t system_identifier(const NodeObservation& seen) {
-    return seen.server ? seen.server->system_identifier : seen.host.directory.system_identifier;
-}
-
-std::string where(const Node& node) {
-    return fmt::format("{}:{}", node.host, node.port);
-}
-
-bool has_lost_its_wal(const Slot& slot) {
-    return slot.wal_status == "lost" || slot.is_invalidated();
-}
-
-// ── what a person has to mend first ────────────────────────────────────────────────────────────────────
-
-class NodeCheck {
-  public:
-    NodeCheck(const Cascade& cascade, const Observation& observation, std::vector<Problem>& problems)
-        : cascade_(cascade), observation_(observation), problems_(problems) {}
-
-    void run() {
-        if (observation_.passfile.problem) problems_.push_back(*observation_.passfile.problem);
-        for (const Node& node : cascade_.nodes) {
-            const NodeObservation& seen = observation_.node(node.name);
-            const std::size_t before = problems_.size();
-            seen.server ? check_running(node, seen) : check_silent(node, seen);
-            if (problems_.size() > before) continue;
-            check_system_identifier(node, seen);
-            check_upstream(node, seen);
-        }
-    }
-
-  private:
-    void add(const std::string& what, const std::string& hint) { problems_.push_back({what, hint}); }
-    void check_running(const Node& node, const NodeObservation& seen);
-    void check_silent(const Node& node, const NodeObservation& seen);
-    void check_directory(const Node& node, const NodeObservation& seen);
-    void check_system_identifier(const Node& node, const NodeObservation& seen);
-    void check_upstream(const Node& node, const NodeObservation& seen);
-    void check_timeline(const Node& node, const ServerState& server, const ServerState& upstream);
-    void check_slot(const Node& node, const ServerState& upstream);
-    bool may_use_slot(const Node& node) const;
-    void check_login(const Node& node, const NodeObservation& upstream);
-
-    const Cascade& cascade_;
-    const Observation& observation_;
-    std::vector<Problem>& problems_;
-};
-
-void NodeCheck::check_running(const Node& node, const NodeObservation& seen) {
-    const ServerState& server = *seen.server;
-    if (seen.is_other_server)
-        return add(fmt::format("{}: at {} another server answers: its data directory is {}, not {}",
-                               node.name, where(node), server.data_directory, node.data_directory.string()),
-                   "change the port or the data_directory in the file, or stop that server");
-    if (server.version < kOldestVersion)
-        return add(fmt::format("{}: PostgreSQL {} is too old", node.name, server.version_name),
-                   "15 is the oldest that pgcascade supports; 16 the oldest that decodes on a standby");
-    if (!server.is_superuser)
-        return add(fmt::format("{}: role {} is no superuser", node.name, cascade_.user),
-                   "name one as `user` in [cascade]: settings, slots and pg_hba.conf need it");
-    if (!node.upstream && server.in_recovery)
-        add(fmt::format("{}: is a standby, and the file says it is the primary", node.name),
-            "give it an upstream in the file, or promote it: SELECT pg_promote()");
-    if (node.upstream && !server.in_recovery)
-        add(fmt::format("{}: is a primary, and the file says it is a standby of {}", node.name,
-                        *node.upstream),
-            "it may have changes that the primary has not; once nothing in it is needed any more, stop it, "
-            "empty its data directory, and apply clones it");
-}
-
-void NodeCheck::check_silent(const Node& node, const NodeObservation& seen) {
-    if (seen.is_refused) return problems_.push_back(seen.unreachable);
-    if (!seen.host.is_this_machine)
-        return add(seen.unreachable.what,
-                   "it is not on this machine, so it can't be started from here" +
-                       (seen.unreachable.hint.empty() ? "" : "; " + seen.unreachable.hint));
-    if (seen.host.problem)
-        return add(fmt::format("{}: {}", node.name, seen.host.problem->what), seen.host.problem->hint);
-    check_directory(node, seen);
-}
-
-void NodeCheck::check_directory(const Node& node, const NodeObservation& seen) {
-    const DataDirectory& directory = seen.host.directory;
-    const std::string path = node.data_directory.string();
-    if (directory.state == DataDirectory::State::kForeign)
-        return add(fmt::format("{}: {} is not empty and holds no cluster", node.name, path),
-                   "name another data_directory, or empty this one by hand: pgcascade never does");
-    if (directory.state == DataDirectory::State::kCluster) {
-        if (!node.upstream && directory.is_standby)
-            add(fmt::format("{}: {} is a standby's, and the file says it is the primary", node.name, path),
-                "give it an upstream in the file, or start it and promote it: SELECT pg_promote()");
-        if (node.upstream && !directory.is_standby && !is_fresh_clone(seen.host))
-            add(fmt::format("{}: {} was a primary's, and the file says it is a standby of {}", node.name,
-                            path, *node.upstream),
-                "it may have changes that the primary has not; once nothing in it is needed any more, empty "
-                "the directory, and apply clones it");
-        return;
-    }
-    if (!node.upstream && !node.create)
-        add(fmt::format("{}: there is no cluster in {} and nobody answers at {}", node.name, path,
-                        where(node)),
-            fmt::format("write create = true in [node.{}] to have it made, or mend data_directory, host or "
-                        "port",
-                        node.name));
-}
-
-void NodeCheck::check_system_identifier(const Node& node, const NodeObservation& seen) {
-    if (!node.upstream || state_of(seen) == State::kAbsent) return;
-    const NodeObservation& primary = observation_.node(cascade_.primary().name);
-    const std::uint64_t here = system_identifier(seen);
-    const std::uint64_t there = system_identifier(primary);
-    if (here == there) return;
-    const std::string whose =
-        there == 0 ? "the primary does not exist yet" : fmt::format("the primary's is {}", there);
-    add(fmt::format("{}: {} belongs to another cluster: its system identifier is {}, {}", node.name,
-                    node.data_directory.string(), here, whose),
-        "name another data_directory, or empty this one by hand: pgcascade never does");
-}
-
-void NodeCheck::check_upstream(const Node& node, const NodeObservation& seen) {
-    if (!node.upstream || is_attached(node, observation_)) return;
-    if (seen.host.passfile_problem)
-        add(fmt::format("{}: {}", node.name, seen.host.passfile_problem->what),
-            seen.host.passfile_problem->hint);
-    if (state_of(seen) == State::kAbsent && !seen.host.is_this_machine)
-        add(fmt::format("{}: has to be cloned, and {} is not this machine", node.name, node.host),
-            "make it on that host; pgcascade then takes it over");
-    const NodeObservation& upstream = observation_.node(*node.upstream);
-    if (!upstream.server) return;
-    if (seen.server) check_timeline(node, *seen.server, *upstream.server);
-    check_slot(node, *upstream.server);
-    check_login(node, upstream);
-}
-
-void NodeCheck::check_timeline(const Node& node, const ServerState& server, const ServerState& upstream) {
-    if (server.timeline <= upstream.timeline) return;
-    add(fmt::format("{}: is on timeline {}, and {} on {}: their histories have parted", node.name,
-                    server.timeline.value, *node.upstream, upstream.timeline.value),
-        "once nothing in it is needed any more, stop it, empty its data directory, and apply clones it");
-}
-
-void NodeCheck::check_slot(const Node& node, const ServerState& upstream) {
-    const Slot* slot = upstream.find_slot(node.slot);
-    if (slot == nullptr) return;
-    if (slot->is_logical())
-        return add(
-            fmt::format("{}: its slot {} is a logical one on {}", node.name, node.slot, *node.upstream),
-            fmt::format("write another slot = \"…\" in [node.{}]", node.name));
-    const bool exists = state_of(observation_.node(node.name)) != State::kAbsent;
-    if (exists && has_lost_its_wal(*slot))
-        add(fmt::format("{}: {} has removed WAL that it still needs (slot {}: {})", node.name, *node.upstream,
-                        node.slot,
-                        slot->invalidation_reason.empty() ? slot->wal_status : slot->invalidation_reason),
-            fmt::format(
-                "stop {}, empty its data directory, and apply clones it; max_slot_wal_keep_size on {} "
-                "says how much WAL a slot may hold",
-                node.name, *node.upstream));
-    if (slot->active && !may_use_slot(node))
-        add(fmt::format("{}: its slot {} on {} is used by process {}, which is not its walreceiver's",
-                        node.name, node.slot, *node.upstream, slot->active_pid),
-            fmt::format("write another slot = \"…\" in [node.{}], or stop what uses it", node.name));
-}
-
-// A walreceiver that has just connected does not stream yet, and one that has ended may still count.
-bool NodeCheck::may_use_slot(const Node& node) const {
-    const NodeObservation& seen = observation_.node(node.name);
-    const State state = state_of(seen);
-    if (state != State::kRunning) return state == State::kStarting || state == State::kStopped;
-    return !seen.server->receiver || seen.server->receiver->slot == node.slot;
-}
-
-// While the role is not made yet, or lacks its rights, a refusal says nothing.
-void NodeCheck::check_login(const Node& node, const NodeObservation& upstream) {
-    if (upstream.replication_login.outcome != ReplicationLogin::Outcome::kRefused) return;
-    const auto& role = upstream.server->replication_role;
-    if (!role || !role->can_login || !role->can_replicate) return;
-    const Problem& problem = upstream.replication_login.problem;
-    const bool is_reported = std::any_of(problems_.begin(), problems_.end(), [&](const Problem& other) {
-        return other.what.ends_with(problem.what);
-    });
-    if (is_reported) return;
-    add(fmt::format("{}: the replication role {} can't log in at {}: {}", node.name,
-                    cascade_.replication_user, *node.upstream, problem.what),
-        problem.hint);
-}
-
-// ── the steps ──────────────────────────────────────────────────────────────────────────────────────────
 
 class Planner {
   public:
@@ -233,7 +28,7 @@ class Planner {
 
   private:
     const NodeObservation& seen(const Node& node) const { return observation_.node(node.name); }
-    State state(const Node& node) const { return state_of(seen(node)); }
+    NodeState state(const Node& node) const { return state_of(seen(node)); }
     template <class One>
     void add(One step) {
         plan_.steps.emplace_back(std::move(step));
@@ -241,7 +36,7 @@ class Planner {
 
     // Not one that is made, or still being made.
     bool exists(const Node& node) const {
-        return state(node) != State::kAbsent && state(node) != State::kCloned;
+        return state(node) != NodeState::kAbsent && state(node) != NodeState::kCloned;
     }
 
     void collect_changes();
@@ -280,7 +75,7 @@ class Planner {
 };
 
 Plan Planner::run() {
-    NodeCheck{cascade_, observation_, plan_.problems}.run();
+    plan_.problems = check_nodes(cascade_, observation_);
     if (!plan_.problems.empty()) return std::move(plan_);
     collect_changes();
     if (!plan_.problems.empty()) return std::move(plan_);
@@ -330,9 +125,9 @@ postgres::Settings Planner::settings_of(const Node& node, bool lowered) const {
 void Planner::write_passfile() {
     if (!cascade_.passfile) return;
     const Node& primary = cascade_.primary();
-    const bool is_new = state(primary) == State::kAbsent;
+    const bool is_new = state(primary) == NodeState::kAbsent;
     const bool lacks_role =
-        is_new || (state(primary) == State::kRunning && !seen(primary).server->replication_role);
+        is_new || (state(primary) == NodeState::kRunning && !seen(primary).server->replication_role);
     WritePassfile step{primary.name, *cascade_.passfile, {}};
     if (is_new && !observation_.passfile.has_user) step.roles.push_back(cascade_.user);
     if (lacks_role && !observation_.passfile.has_replication_user &&
@@ -343,7 +138,7 @@ void Planner::write_passfile() {
 
 void Planner::raise_standbys() {
     for (const Node& node : cascade_.nodes) {
-        if (!node.upstream || state(node) != State::kRunning || !settings_.must_precede_primary(node))
+        if (!node.upstream || state(node) != NodeState::kRunning || !settings_.must_precede_primary(node))
             continue;
         change_running(node, false);
         raised_.insert(node.name);
@@ -352,14 +147,14 @@ void Planner::raise_standbys() {
 
 void Planner::bring_up_primary() {
     const Node& primary = cascade_.primary();
-    const State was = state(primary);
-    if (was == State::kRunning) {
+    const NodeState was = state(primary);
+    if (was == NodeState::kRunning) {
         // The primary goes first in lowering, so for itself every change is like any other.
         auto& changes = changes_[primary.name];
         for (SettingChange& change : changes) change.is_lowered = false;
         return change_running(primary, false);
     }
-    if (was == State::kAbsent) {
+    if (was == NodeState::kAbsent) {
         add(CreateCluster{primary.name, primary.data_directory, hba_lines_of_pgcascade(cascade_, primary)});
         add(Configure{primary.name, settings_.of_new(primary)});
         restarted_.insert(primary.name);
@@ -367,8 +162,8 @@ void Planner::bring_up_primary() {
     }
     postgres::Settings settings = settings_of(primary, false);
     settings.merge(settings_of(primary, true));
-    if (was == State::kStarting && settings.empty()) return add(WaitForServer{primary.name});
-    if (was == State::kStarting)
+    if (was == NodeState::kStarting && settings.empty()) return add(WaitForServer{primary.name});
+    if (was == NodeState::kStarting)
         add(StopServer{primary.name, "it does not answer, and needs other settings"});
     if (!settings.empty()) add(Configure{primary.name, settings});
     restarted_.insert(primary.name);
@@ -381,7 +176,7 @@ void Planner::ensure_role() {
     const auto downstreams = cascade_.downstreams(primary.name);
     EnsureRole step{primary.name, cascade_.replication_user, EnsureRole::Known::kUnknown,
                     cascade_.passfile.has_value()};
-    if (state(primary) == State::kAbsent) step.known = EnsureRole::Known::kMissing;
+    if (state(primary) == NodeState::kAbsent) step.known = EnsureRole::Known::kMissing;
     if (server) {
         const auto& role = server->replication_role;
         if (role && role->can_login && role->can_replicate) return;
@@ -411,7 +206,7 @@ void Planner::allow_replication(const Node& upstream, const std::vector<const No
         for (const std::string& line : hba_lines_of_standby(cascade_, *node))
             if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
     const bool is_refused = seen(upstream).replication_login.outcome == ReplicationLogin::Outcome::kNoHbaLine;
-    const bool is_new = state(upstream) == State::kAbsent && !is_inherited(upstream, lines);
+    const bool is_new = state(upstream) == NodeState::kAbsent && !is_inherited(upstream, lines);
     if (!is_refused && !is_new) return;
     require_host(upstream, "a line in pg_hba.conf");
     add(AllowReplication{upstream.name, std::move(lines)});
@@ -444,18 +239,18 @@ void Planner::create_slot(const Node& upstream, const Node& downstream) {
 void Planner::clone(const Node& upstream, const std::vector<const Node*>& downstreams) {
     CloneNodes step{upstream.name, {}};
     for (const Node* node : downstreams)
-        if (state(*node) == State::kAbsent) step.targets.push_back({node->name, node->data_directory});
+        if (state(*node) == NodeState::kAbsent) step.targets.push_back({node->name, node->data_directory});
     if (!step.targets.empty()) add(std::move(step));
 }
 
 void Planner::bring_up_standby(const Node& node) {
-    if (state(node) != State::kRunning) return bring_up_silent_standby(node);
+    if (state(node) != NodeState::kRunning) return bring_up_silent_standby(node);
     if (!raised_.contains(node.name)) change_running(node, false);
     attach(node);
 }
 
 void Planner::bring_up_silent_standby(const Node& node) {
-    const State was = state(node);
+    const NodeState was = state(node);
     MakeStandby make{node.name, *node.upstream, node.slot, {}, {}};
     bool is_made = true;
     if (!exists(node)) {
@@ -465,10 +260,10 @@ void Planner::bring_up_silent_standby(const Node& node) {
         make.settings = settings_of(node, false);
         is_made = !make.settings.empty() || !points_to_upstream(node);
     }
-    if (was == State::kStarting && is_made)
+    if (was == NodeState::kStarting && is_made)
         add(StopServer{node.name, "it does not answer, and needs other settings"});
     if (is_made) add(std::move(make));
-    if (was != State::kStarting || is_made) {
+    if (was != NodeState::kStarting || is_made) {
         restarted_.insert(node.name);
         add(StartServer{node.name});
     }
@@ -515,7 +310,7 @@ void Planner::attach(const Node& node) {
 void Planner::lower(const Node& node) {
     if (settings_of(node, true).empty()) return;
     add(WaitReplayed{node.name, cascade_.primary().name});
-    if (state(node) == State::kRunning) {
+    if (state(node) == NodeState::kRunning) {
         change_running(node, true);
     } else {
         // It was down, so what it needs a restart for is not known: all of these do (postmaster.c).

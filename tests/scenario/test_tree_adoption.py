@@ -185,6 +185,27 @@ def test_server_with_its_configuration_elsewhere_is_cloned(nodes, version, direc
         server.wait()
 
 
+def test_tablespace_goes_where_the_file_says(nodes, version, directory):
+    primary = nodes.primary(version=version, settings={"wal_level": "logical"})
+    there, here = directory / "fast there", directory / "fast here"
+    there.mkdir()
+    give_to_server_account(there)
+    primary.execute(f"CREATE TABLESPACE fast LOCATION '{there}'")
+    primary.execute("CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 1000) n")
+    eu = nodes.reserve("eu", version)
+    file = write_cascade_file(directory, [(primary, None), (eu, primary)])
+    if os.geteuid() == 0:
+        give_to_server_account(directory / "passwords")
+    done = apply(file, version, code=1)  # on this machine its place is taken: by the primary itself
+    assert f'hint: say in the cascade file where it goes: [node.eu.tablespaces] "{there}"' in done.stderr, done
+    with open(file, "a") as text:
+        text.write(f'[node."eu".tablespaces]\n"{there}" = "{here}"\n')
+    apply(file, version)
+    eu.wait_until("SELECT count(*) FROM t", 1000)
+    assert eu.value("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'") == str(here)
+    assert plan(file, version, 0) == ["shop: the servers are as the file says"]
+
+
 def test_former_primary_is_not_made_a_standby(nodes, version, directory):
     primary = nodes.primary(version=version, settings={"wal_level": "logical"})
     eu = nodes.standby("eu", primary, settings={"hot_standby_feedback": "on"})

@@ -3,11 +3,14 @@
 import os
 import pwd
 import re
+import shutil
 import stat
+import subprocess
 
 import psycopg2
 import pytest
 
+import program_run
 from cascade_tree import CascadeTree
 from pg_node import PgNodes
 from server_programs import SERVER_ACCOUNT
@@ -224,3 +227,28 @@ def test_bad_value_of_a_setting_changes_nothing(fresh):
     fresh.own_settings["us-1"] = {}
     fresh.write()
     fresh.apply()
+
+
+def test_ordinary_user_makes_a_tree_of_his_own(version, nodes):
+    """Without root the servers run as whoever runs pgcascade."""
+    if os.geteuid() != 0:
+        pytest.skip("every other test here runs as an ordinary user already")
+    user = pwd.getpwnam("nobody")
+    place = nodes.directory / "own"
+    place.mkdir()
+    tree = CascadeTree(nodes, version, place, {"primary": None, "eu": "primary"})
+    shutil.copy(program_run.binary(), place / "pgcascade")
+    for path in (place, *(node.directory for node in tree.nodes.values())):
+        os.chown(path, user.pw_uid, user.pw_gid)
+    run = lambda *arguments: subprocess.run(
+        [place / "pgcascade", *arguments], capture_output=True, text=True, timeout=120, cwd=place,
+        user=user.pw_uid, group=user.pw_gid, extra_groups=[], env={**program_run.environment(), **tree.env, "HOME": str(place)},
+    )  # fmt: skip
+    done = run("apply")
+    assert done.returncode == 0, done
+    tree.expect_whole()
+    assert tree.passfile.stat().st_uid == user.pw_uid
+    for node in tree.nodes.values():
+        assert os.stat(f"/proc/{node.pid()}").st_uid == user.pw_uid
+    assert run("plan").returncode == 0
+    assert run("stop").returncode == 0

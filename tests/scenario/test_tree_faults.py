@@ -120,6 +120,7 @@ def test_second_apply_refuses_with_the_pid_of_the_first(tree, background):
         second = tree.apply(code=1)
         assert f"process {first.process.pid} is changing the servers of {tree.file} already" in second.stderr
         assert "[1/" not in second.stderr
+        assert f"process {first.process.pid} is changing" in tree.run("stop", tree.file).expect(1).stderr
     finally:
         first.process.send_signal(signal.SIGCONT)
     assert first.wait(120).code == 0
