@@ -23,8 +23,15 @@ namespace pgcascade {
 
 namespace {
 
-Account from_passwd(const passwd& entry) {
-    return {entry.pw_name, {entry.pw_uid, entry.pw_gid}, entry.pw_dir};
+// Asks by one of the reentrant functions: several nodes of a tree are looked at at once.
+template <typename Ask>
+std::optional<Account> look_up(Ask ask) {
+    passwd entry{};
+    passwd* found = nullptr;
+    std::vector<char> strings(1024);
+    while (ask(&entry, strings.data(), strings.size(), &found) == ERANGE) strings.resize(2 * strings.size());
+    if (found == nullptr) return std::nullopt;
+    return Account{entry.pw_name, {entry.pw_uid, entry.pw_gid}, entry.pw_dir};
 }
 
 struct Pipe {
@@ -172,16 +179,19 @@ void throw_if_not_started(int failure_fd, const std::string& program) {
 }  // namespace
 
 Account Account::named(const std::string& name) {
-    const passwd* entry = ::getpwnam(name.c_str());
-    if (entry == nullptr) throw ConfigError("there is no operating system account \"" + name + "\"");
-    return from_passwd(*entry);
+    const auto account = look_up([&](passwd* entry, char* strings, std::size_t size, passwd** found) {
+        return ::getpwnam_r(name.c_str(), entry, strings, size, found);
+    });
+    if (!account) throw ConfigError("there is no operating system account \"" + name + "\"");
+    return *account;
 }
 
 Account Account::of_user(uid_t user) {
-    const passwd* entry = ::getpwuid(user);
-    if (entry == nullptr)
-        throw ConfigError("there is no operating system account with uid " + std::to_string(user));
-    return from_passwd(*entry);
+    const auto account = look_up([&](passwd* entry, char* strings, std::size_t size, passwd** found) {
+        return ::getpwuid_r(user, entry, strings, size, found);
+    });
+    if (!account) throw ConfigError("there is no operating system account with uid " + std::to_string(user));
+    return *account;
 }
 
 Account Account::current() {
