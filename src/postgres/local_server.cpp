@@ -7,7 +7,6 @@
 #include <optional>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <poll.h>
@@ -23,6 +22,7 @@
 #include "postgres/connection.hpp"
 #include "postgres/data_directory.hpp"
 #include "postgres/postmaster_pid.hpp"
+#include "postgres/server_log.hpp"
 
 namespace pgcascade::postgres {
 
@@ -78,41 +78,6 @@ void move_up(const fs::path& from) {
         rethrow("can't move the new cluster to " + to.string(), problem);
     }
     fsync_directory(to);
-}
-
-std::string last_lines(const std::string& text, int count) {
-    std::size_t begin = text.size();
-    while (begin > 0 && (text[begin - 1] == '\n')) --begin;
-    const std::size_t end = begin;
-    for (; begin > 0; --begin)
-        if (text[begin - 1] == '\n' && --count == 0) break;
-    return text.substr(begin, end - begin);
-}
-
-// A logging_collector names its present file in current_logfiles: "stderr log/postgresql-….log".
-std::string collected_log(const fs::path& data_directory) {
-    try {
-        const std::string line = read_file(data_directory / "current_logfiles");
-        const auto space = line.find(' ');
-        if (space == std::string::npos) return {};
-        return read_file(data_directory / line.substr(space + 1, line.find('\n') - space - 1));
-    } catch (const SystemError&) {
-        return {};
-    }
-}
-
-std::string tail_of_log(const fs::path& log, std::uintmax_t begin, const fs::path& data_directory) {
-    constexpr int kLines = 20;
-    std::string text;
-    try {
-        text = read_file(log).substr(begin);
-    } catch (const std::exception&) {
-        return "(its log " + log.string() + " can't be read)";
-    }
-    const std::string collected = collected_log(data_directory);
-    std::string tail = last_lines(text, kLines);
-    if (!collected.empty()) tail += "\n" + last_lines(collected, kLines);
-    return tail.empty() ? "(it logged nothing)" : tail;
 }
 
 // postmaster.opts: program "argument" "argument" …
@@ -184,19 +149,6 @@ void wait_for_pid_file(const fs::path& data_directory, const DetachedProcess& se
         const auto file = read_postmaster_pid(data_directory);
         if (file && file->pid == server.pid) return;
     }
-}
-
-FileDescriptor open_log(const fs::path& log, const Account& account) {
-    if (log.parent_path().filename() == "log") {
-        ::mkdir(log.parent_path().c_str(), 0700);
-        if (is_root() && ::lchown(log.parent_path().c_str(), account.ids.user, account.ids.group) != 0)
-            throw SystemError("can't give away " + log.parent_path().string(), errno);
-    }
-    FileDescriptor fd{::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)};
-    if (!fd) throw SystemError("can't open the server's log " + log.string(), errno);
-    if (is_root() && ::fchown(fd.get(), account.ids.user, account.ids.group) != 0)
-        throw SystemError("can't give away " + log.string(), errno);
-    return fd;
 }
 
 int stop_signal(LocalServer::StopMode mode) {
@@ -451,7 +403,7 @@ void LocalServer::start(milliseconds standby_timeout) {
         wait_for_leftovers(data_directory_);
         remove_stale_locks(data_directory_, *stale);
     }
-    const FileDescriptor output = open_log(log, account_);
+    const FileDescriptor output = open_log(log, data_directory_, account_);
     const std::uintmax_t log_begin = fs::file_size(log);
     Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
                     .account = account_,
