@@ -12,13 +12,19 @@
 
 namespace pgcascade {
 
+// nohup(1) says so before it starts a program; a signalfd would be told all the same.
+static bool is_ignored(int signal) {
+    struct sigaction action {};
+    return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 StopSignal::StopSignal() {
     sigset_t stops;
     sigemptyset(&stops);
-    sigaddset(&stops, SIGINT);
-    sigaddset(&stops, SIGTERM);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+        if (signal != SIGHUP || !is_ignored(signal)) sigaddset(&stops, signal);
     if (const int error = pthread_sigmask(SIG_BLOCK, &stops, nullptr); error != 0)
-        throw SystemError("can't block SIGINT and SIGTERM", error);
+        throw SystemError("can't block the signals that stop a program", error);
     fd_ = FileDescriptor{::signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK)};
     if (!fd_) throw SystemError("can't make a signalfd", errno);
 }

@@ -4,10 +4,10 @@
 
 namespace pgcascade {
 
-// SIGINT and SIGTERM as a descriptor. Made once in main(), before any thread, it blocks both signals for the
-// whole process; fd() is readable from the first signal on and stays so (nobody takes the signal out), so any
-// number of threads can poll(2) it beside what they wait for. Children must unblock the signals before exec:
-// Subprocess does.
+// SIGINT, SIGTERM and SIGHUP (the terminal is gone; not under nohup) as a descriptor. Made once in main(),
+// before any thread, it blocks them for the whole process; fd() is readable from the first signal on and
+// stays so (nobody takes the signal out), so any number of threads can poll(2) it beside what they wait for.
+// Children must unblock the signals before exec: Subprocess does.
 class StopSignal {
   public:
     StopSignal();
