@@ -9,6 +9,14 @@
 
 namespace pgcascade::postgres {
 
+[[noreturn]] static void refuse(std::string why) {
+    while (!why.empty() && why.back() == '\n') why.pop_back();
+    throw ConfigError("can't read the connection string" + (why.empty() ? "" : ": " + why),
+                      "write it as \"host=… port=… dbname=…\", a value with spaces in '…'; or as "
+                      "postgresql://user@host:port/dbname, with @, / and % in a name or password as %40, %2F "
+                      "and %25");
+}
+
 Conninfo Conninfo::parse(std::string_view text) {
     std::string whole{text};
     const bool is_uri = whole.starts_with("postgresql://") || whole.starts_with("postgres://");
@@ -20,15 +28,22 @@ Conninfo Conninfo::parse(std::string_view text) {
     char* reason = nullptr;
     const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options{
         PQconninfoParse(whole.c_str(), &reason), PQconninfoFree};
+    const std::unique_ptr<char, decltype(&PQfreemem)> owned_reason{reason, PQfreemem};
     if (!options) {
-        std::string why = reason != nullptr ? reason : "out of memory";
-        PQfreemem(reason);
-        while (!why.empty() && why.back() == '\n') why.pop_back();
-        throw ConfigError("can't read the connection string: " + why,
-                          "write it as \"host=… port=… dbname=…\" or postgresql://user@host:port/dbname");
+        // libpq quotes what it could not read: where there is a password, that may be a part of it.
+        const bool has_secret =
+            whole.find("password") != std::string::npos || (is_uri && whole.find('@') != std::string::npos);
+        refuse(has_secret || reason == nullptr ? "" : reason);
     }
-    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr) conninfo.pairs_.emplace_back(option->keyword, option->val);
+    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+        if (option->val == nullptr) continue;
+        const std::string_view value{option->val};
+        // What follows an @ in the password of a URI lands here; an abstract socket begins with one.
+        if (is_uri && value.find('@', 1) != value.npos &&
+            (option->keyword == std::string_view{"host"} || option->keyword == std::string_view{"port"}))
+            refuse("");
+        conninfo.pairs_.emplace_back(option->keyword, value);
+    }
     return conninfo;
 }
 

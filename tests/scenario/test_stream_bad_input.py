@@ -57,6 +57,20 @@ def test_a_wrong_password_is_never_repeated(refused, server):
     assert "s3cret-guess" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "postgresql://u:s3cret%zzguess@127.0.0.1/db",
+        "postgresql://u:s3cret@guess@127.0.0.1:5432/db",
+        "postgresql://u:pass@word:s3cret@127.0.0.1/db",
+        "host=127.0.0.1 password=top s3cret guess",
+    ],
+)
+def test_a_password_that_breaks_the_connection_string_is_not_repeated(refused, conninfo):
+    done = refused(conninfo, "can't read the connection string", "hint: ", "%40")
+    assert "s3cret" not in done.stderr and "guess" not in done.stderr
+
+
 def test_no_replication_privilege(refused, server):
     refused(server.conninfo(user="plain", password="plain"), "ALTER ROLE", "REPLICATION")
 
