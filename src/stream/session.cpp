@@ -13,6 +13,8 @@ using postgres::Slot;
 
 namespace {
 
+constexpr std::chrono::hours kLongestInterval{24};
+
 // A server that was reached through the same connection string may be another one by now.
 void check_same_cluster(ReplicationConnection& connection, const StreamServer& server,
                         const Resumption& before) {
@@ -72,6 +74,18 @@ void check_from(const StreamOptions& options, const Slot& slot, const std::strin
         "leave out the position to go on where the slot stands; what lies before it is only in the tables");
 }
 
+// The server goes on where the slot stands, if that is beyond the position that it is asked for.
+void check_nothing_is_skipped(const Slot& slot, const Resumption& before, const std::string& server) {
+    if (!slot.confirmed_flush_lsn || *slot.confirmed_flush_lsn <= before.position) return;
+    throw Error(
+        fmt::format(
+            "{}: slot \"{}\" stands at {}, beyond {}, up to which changes were delivered: it was made "
+            "anew, advanced, or read by somebody else meanwhile",
+            server, slot.name, slot.confirmed_flush_lsn->to_string(), before.position.to_string()),
+        "what lies between does not come any more: compare the consumer's data with the tables, then start "
+        "anew");
+}
+
 void warn_of_standby(const StreamOptions& options, const StreamServer& server, const std::string& name) {
     if (!options.on_notice || !server.is_standby || server.hot_standby_feedback) return;
     options.on_notice(
@@ -104,12 +118,17 @@ void start(ReplicationConnection& connection, const protocol::StartLogicalReplic
 
 }  // namespace
 
+// A limit keeps the sums of times and intervals from running over.
+static void check_interval(const char* name, std::chrono::milliseconds interval) {
+    if (interval.count() > 0 && interval <= kLongestInterval) return;
+    throw ConfigError(fmt::format("the {} must be more than nothing and at most a day", name));
+}
+
 void check_options(const StreamOptions& options) {
     if (options.slot.empty()) throw ConfigError("no replication slot is named");
     if (options.publications.empty()) throw ConfigError("no publication is named");
-    if (options.status_interval.count() <= 0)
-        throw ConfigError("the status interval must be more than nothing");
-    if (options.max_backoff.count() <= 0) throw ConfigError("the longest backoff must be more than nothing");
+    check_interval("status interval", options.status_interval);
+    check_interval("longest backoff", options.max_backoff);
     if (options.temporary_slot && options.from)
         throw ConfigError("a temporary slot is new and begins at the present: it can't start from " +
                           options.from.to_string());
@@ -139,7 +158,10 @@ Session open_session(const StreamOptions& options, const std::optional<Resumptio
 
     const Slot slot = postgres::slot_for_pgoutput(connection.commands(), options.slot);
     session.confirmed = slot.confirmed_flush_lsn.value_or(Lsn{});
-    if (!resumption) check_from(options, slot, connection.name());
+    if (resumption)
+        check_nothing_is_skipped(slot, *resumption, connection.name());
+    else
+        check_from(options, slot, connection.name());
     fix_text_of_values(connection);
     start(connection, start_command(options, resumption ? resumption->position : options.from));
     return session;

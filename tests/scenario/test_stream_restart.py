@@ -242,6 +242,30 @@ def test_a_slot_that_was_dropped_meanwhile(running, source):
     assert "make it with --create-slot" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        pytest.param(["SELECT pg_replication_slot_advance('s', pg_current_wal_insert_lsn())"], id="advanced"),
+        pytest.param(
+            ["SELECT pg_drop_replication_slot('s')", "SELECT pg_create_logical_replication_slot('s', 'pgoutput')"],
+            id="made anew",
+        ),
+    ],
+)
+def test_a_slot_that_moved_past_the_stream_meanwhile(running, source, statements):
+    os.kill(running.process.pid, signal.SIGSTOP)
+    source.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 's'")
+    source.wait_until("SELECT NOT active FROM pg_replication_slots WHERE slot_name = 's'")
+    source.execute("INSERT INTO item VALUES (1, 1, 'nobody will stream this')")
+    for statement in statements:
+        source.execute(statement)
+    os.kill(running.process.pid, signal.SIGCONT)
+    done = running.wait()
+    assert done.code == 1
+    assert 'slot "s" stands at' in done.stderr and "does not come any more" in done.stderr
+    assert "connected again" not in done.stderr
+
+
 def test_a_password_that_was_changed_meanwhile(pgcascade_background, source):
     source.execute("CREATE ROLE reader LOGIN REPLICATION PASSWORD 'before'")
     arguments_ = ["stream", source.conninfo(user="reader", password="before"), "-S", "s", "-P", "pub"]
