@@ -47,6 +47,7 @@ class JsonFormatter final : public Formatter {
     bool row(const Row& row, const PreparedRelation& relation, bool key_only);
     void unchanged(const Row& row, const PreparedRelation& relation);
     void position(const Change& change);
+    void origin(const Change& change);
     void remember_transaction(const Change& change);
 
     const bool transactions_;
@@ -117,9 +118,6 @@ void JsonFormatter::begin(const Change& change) {
     writer_.raw("{\"op\":\"begin\",");
     writer_.raw(transaction_);
     writer_.raw(transaction_time_);
-    if (change.origin.empty()) return;
-    writer_.raw(",\"origin\":");
-    writer_.string(change.origin);
 }
 
 void JsonFormatter::commit(const Change& change) {
@@ -129,6 +127,7 @@ void JsonFormatter::commit(const Change& change) {
     writer_.raw(transaction_time_);
     writer_.raw(",\"end_lsn\":");
     writer_.lsn(change.end_lsn);
+    origin(change);
 }
 
 void JsonFormatter::row_change(const Change& change) {
@@ -222,6 +221,14 @@ void JsonFormatter::position(const Change& change) {
     writer_.raw(",\"ordinal\":");
     writer_.unsigned_integer(change.ordinal);
     writer_.raw(transaction_time_);
+    origin(change);
+}
+
+// Not in the line of a begin: the server tells the origin only after it.
+void JsonFormatter::origin(const Change& change) {
+    if (change.origin.empty()) return;
+    writer_.raw(",\"origin\":");
+    writer_.string(change.origin);
 }
 
 }  // namespace

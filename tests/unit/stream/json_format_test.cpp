@@ -104,15 +104,22 @@ TEST(JsonFormat, MessageContentIsTextWhereItIsUtf8AndBase64Elsewhere) {
               "\n");
 }
 
+TEST(JsonFormat, TheOriginIsInEveryLineThatCanKnowIt) {
+    for (const Operation operation : {Operation::kTruncate, Operation::kCommit}) {
+        Change change = sample::change(operation);
+        EXPECT_EQ(json_of(change, true).find("origin"), std::string::npos);
+        change.origin = "eu \"1\"";
+        EXPECT_NE(json_of(change, true).find(R"(,"origin":"eu \"1\""})"), std::string::npos);
+    }
+}
+
 TEST(JsonFormat, BeginAndCommitComeOnRequestOnly) {
-    Change begin = sample::change(Operation::kBegin);
-    begin.origin = "eu";
+    const Change begin = sample::change(Operation::kBegin);
     const Change commit = sample::change(Operation::kCommit);
     EXPECT_EQ(json_of(begin), "");
     EXPECT_EQ(json_of(commit), "");
     EXPECT_EQ(json_of(begin, true),
-              R"({"op":"begin","commit_lsn":"0/2000","xid":745,"committed_at":"2024-05-01T12:34:56.123456Z",)"
-              R"("origin":"eu"})"
+              R"({"op":"begin","commit_lsn":"0/2000","xid":745,"committed_at":"2024-05-01T12:34:56.123456Z"})"
               "\n");
     EXPECT_EQ(
         json_of(commit, true),
