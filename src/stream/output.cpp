@@ -13,6 +13,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/stop_signal.hpp"
+
 namespace pgcascade {
 
 namespace {
@@ -26,6 +28,27 @@ bool can_block(int fd) {
 bool is_regular_file(int fd) {
     struct stat status {};
     return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool is_pipe(int fd) {
+    struct stat status {};
+    return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+// Waits for a reader, as a shell does; but a shell can be interrupted.
+FileDescriptor open_pipe(const std::filesystem::path& path, int stop_fd,
+                         const std::function<void(const std::string& text)>& on_notice) {
+    constexpr int kLookMs = 100;
+    for (bool told = false;; told = true) {
+        FileDescriptor pipe{::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)};
+        if (pipe) {
+            ::fcntl(pipe.get(), F_SETFL, O_WRONLY);
+            return pipe;
+        }
+        if (errno != ENXIO) throw SystemError("can't open " + path.string(), errno);
+        if (!told && on_notice) on_notice(path.string() + ": waiting for somebody to read it");
+        wait_for(/*fd=*/-1, 0, kLookMs, stop_fd);
+    }
 }
 
 std::string read_at(int fd, off_t offset, std::size_t count, const std::filesystem::path& path) {
@@ -90,6 +113,11 @@ Output Output::append_to(const std::filesystem::path& path, int stop_fd,
                          const std::function<void(const std::string& text)>& on_notice) {
     FileDescriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
     if (!file) throw SystemError("can't open " + path.string(), errno);
+    // With an end of our own to read from, a pipe would never tell that its reader has gone away.
+    if (is_pipe(file.get())) {
+        file.reset();
+        file = open_pipe(path, stop_fd, on_notice);
+    }
     Output output{file.get(), path.string(), stop_fd};
     output.is_file_ = is_regular_file(file.get());
     if (output.is_file_) {

@@ -1,6 +1,7 @@
 """pgcascade stream: what it prints is what independent readers see on a slot of their own, and what is in the tables."""
 
 import json
+import os
 import signal
 import subprocess
 
@@ -364,6 +365,18 @@ def test_a_reader_that_goes_away_is_an_error_and_nothing_is_confirmed(pgcascade,
     assert done.code == 1
     assert "can't write to standard output: Broken pipe" in done.stderr
     assert len(stream_all(pgcascade, primary)) == 100_000
+
+
+def test_a_named_pipe_whose_reader_goes_away(pgcascade_background, primary, table, directory):
+    pipe = directory / "pipe"
+    os.mkfifo(pipe)
+    table(1, 2, 3)
+    stream = pgcascade_background("stream", primary.conninfo(), "-S", "s", "-P", "pub", "--output", pipe)
+    stream.wait_for_stderr("waiting for somebody to read it")
+    with open(pipe, "rb") as reader:
+        assert reader.readline().startswith(b'{"op":"insert"')
+    assert stream.wait().code == 1
+    assert "Broken pipe" in stream.stderr()
 
 
 def test_a_reader_that_goes_away_is_noticed_even_while_nothing_comes(pgcascade_background, primary, table):
