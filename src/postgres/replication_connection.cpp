@@ -1,6 +1,7 @@
 #include "postgres/replication_connection.hpp"
 
 #include <fmt/format.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 
@@ -18,6 +19,13 @@ constexpr const char* kStreaming = "streaming";
 ConnectOptions for_logical_replication(ConnectOptions options) {
     options.replication = Replication::kDatabase;
     return options;
+}
+
+// libpq takes at most what is free in its buffer, 8 kB or more. What is left of an encrypted record (up to 16
+// kB) then waits inside the encryption library, where no poll of the socket sees it.
+bool holds_decrypted(PGconn* connection) {
+    auto* const ssl = static_cast<SSL*>(PQsslStruct(connection, "OpenSSL"));
+    return ssl != nullptr && SSL_pending(ssl) > 0;
 }
 
 }  // namespace
@@ -96,10 +104,10 @@ void ReplicationConnection::consume_input() {
     PGconn* const native = connection_.native();
     if (PQconsumeInput(native) == 0) [[unlikely]]
         throw_broken();
-    // libpq takes at most what is free in its buffer, 8 kB or more. What is left of an encrypted record (up
-    // to 16 kB) then waits inside the encryption library, where no poll of the socket sees it.
-    const bool encrypted = PQsslInUse(native) != 0 || PQgssEncInUse(native) != 0;
-    if (encrypted && PQconsumeInput(native) == 0) throw_broken();
+    while (holds_decrypted(native))
+        if (PQconsumeInput(native) == 0) throw_broken();
+    // GSSAPI can't be asked: its records are as large, and a second look takes most of what is left.
+    if (PQgssEncInUse(native) != 0 && PQconsumeInput(native) == 0) throw_broken();
 }
 
 void ReplicationConnection::send(const protocol::StandbyStatusUpdate& update) {
@@ -138,7 +146,9 @@ bool ReplicationConnection::drain_until_end(SteadyTime deadline) {
         const auto left = std::chrono::ceil<milliseconds>(deadline - steady_now()).count();
         if (left <= 0 || wait_for(socket(), POLLIN, static_cast<int>(left), /*stop_fd=*/-1) == 0)
             return false;
-        if (PQconsumeInput(native) == 0) return false;
+        do
+            if (PQconsumeInput(native) == 0) return false;
+        while (holds_decrypted(native));
     }
 }
 
