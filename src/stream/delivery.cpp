@@ -97,8 +97,11 @@ void Delivery::format(const Change& change) {
                         "memory of this process",
                         change.ordinal, change.commit_lsn.to_string()),
             "give this process more memory (ulimit -v, MemoryMax), or leave the column with the huge value "
-            "out "
-            "of the publication");
+            "out of the publication");
+    } catch (const Error&) {
+        output_.buffer().resize(before);
+        finish();
+        throw;
     }
 }
 

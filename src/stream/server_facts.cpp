@@ -5,8 +5,12 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/clock.hpp"
+#include "base/stop_signal.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/conninfo.hpp"
+#include "stream/backoff.hpp"
+#include "stream/healing.hpp"
 
 namespace pgcascade {
 
@@ -19,21 +23,31 @@ class TypeNames {
   public:
     TypeNames(Conninfo conninfo, int stop_fd) : conninfo_(std::move(conninfo)), stop_fd_(stop_fd) {}
 
+    // As the stream itself, it waits while the server restarts; but not for ever, for the stream waits too.
     std::string find(std::uint32_t type_oid, std::int32_t type_modifier) {
-        if (connection_) {
+        Backoff backoff{kLongestBackoff, type_oid};
+        for (const SteadyTime deadline = steady_now() + kPatience;;) {
             try {
+                if (!connection_) connect();
                 return ask(type_oid, type_modifier);
-            } catch (const ConnectionError&) {
-                // Long idle; the server may have been restarted since.
+            } catch (const Error& problem) {
+                connection_.reset();
+                if (healing_of(problem) == Healing::kNever || steady_now() > deadline) throw;
             }
+            wait_for(/*fd=*/-1, 0, static_cast<int>(backoff.next().count()), stop_fd_);
         }
-        connection_ = std::make_unique<Connection>(conninfo_, postgres::ConnectOptions{.stop_fd = stop_fd_});
-        // With nothing on it every name but the built-in ones is qualified.
-        connection_->query("SELECT pg_catalog.set_config('search_path', '', false)");
-        return ask(type_oid, type_modifier);
     }
 
   private:
+    static constexpr std::chrono::milliseconds kLongestBackoff{2'000};
+    static constexpr std::chrono::seconds kPatience{60};
+
+    void connect() {
+        connection_ = std::make_unique<Connection>(conninfo_, postgres::ConnectOptions{.stop_fd = stop_fd_});
+        // With nothing on it every name but the built-in ones is qualified.
+        connection_->query("SELECT pg_catalog.set_config('search_path', '', false)");
+    }
+
     std::string ask(std::uint32_t type_oid, std::int32_t type_modifier) {
         const postgres::Result name =
             connection_->query("SELECT pg_catalog.format_type($1, $2) FROM pg_catalog.pg_type WHERE oid = $1",
