@@ -58,9 +58,8 @@ struct DemoOptions {
 struct Outcome {
     tree::Cascade cascade;
     std::filesystem::path directory;
-    std::int64_t rows = 0;          // on each node
-    std::uint64_t row_changes = 0;  // streamed, and committed
-    std::uint64_t transactions = 0;
+    std::int64_t rows = 0;                 // on each node
+    std::uint64_t row_changes = 0;         // streamed, and committed
     std::vector<std::string> differences;  // none: verified
     bool is_kept = false;
 };

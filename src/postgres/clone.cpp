@@ -165,7 +165,7 @@ CloneResult clone(const Conninfo& source, const std::vector<CloneTarget>& target
 
     CloneFeed feed{prepare(targets, stream, group_access), stream.total_bytes(), options.stop_fd};
     const CloneResult result = receive(stream, feed, options);
-    feed.complete(options.before_completion);
+    feed.complete();
     if (options.on_progress) options.on_progress(result.bytes, result.bytes);
     return result;
 }

@@ -40,11 +40,6 @@ struct CloneOptions {
     // Called often, on the calling thread. The total is the server's estimate, never below what is done; 0
     // while the server is still busy with its checkpoint.
     std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress{};
-
-    // Called on the calling thread for each target once all its files are there and checked, before any
-    // server could start on it: what it writes into the data directory (standby.signal, settings) is part of
-    // "all or nothing". May be null.
-    std::function<void(const CloneTarget& target)> before_completion{};
 };
 
 struct CloneResult {
@@ -56,8 +51,8 @@ struct CloneResult {
 
 // All or nothing, for each target: until every file has been checked against the server's manifest and is on
 // disk, the directory holds no global/pg_control, so no server can start on it, and it holds the unfinished
-// marker, so the next clone may clear it; one rename(2) ends both. Nothing is touched before all targets have
-// been found fit.
+// marker, so the next clone may clear it; one rename(2) ends both. Nothing is received before all targets
+// have been found fit.
 //
 // WAL is not copied: the new standby streams it from `start` on, so a physical slot must hold it already.
 //

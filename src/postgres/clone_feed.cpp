@@ -98,19 +98,18 @@ void CloneFeed::notice_failures() {
     if (!any_left) throw_failures();
 }
 
-void CloneFeed::complete(const std::function<void(const CloneTarget&)>& before_completion) {
+void CloneFeed::complete() {
     if (batch_) push();
     for (Branch& branch : branches_) branch.writer->finish(stop_fd_);
     notice_failures();
     for (Branch& branch : branches_)
-        if (!branch.failure) complete(branch, before_completion);
+        if (!branch.failure) complete(branch);
     const auto failed = [](const Branch& branch) { return branch.failure != nullptr; };
     if (std::any_of(branches_.begin(), branches_.end(), failed)) throw_failures();
 }
 
-void CloneFeed::complete(Branch& branch, const std::function<void(const CloneTarget&)>& before_completion) {
+void CloneFeed::complete(Branch& branch) {
     try {
-        if (before_completion) before_completion(branch.directory->target());
         branch.directory->complete();
         branch.is_complete = true;
     } catch (const Stopped&) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,9 +27,9 @@ class CloneFeed {
     void write(std::string_view bytes);
     void end_file();
 
-    // Waits until all is on disk, calls `before_completion` (may be null) for each target that is left, and
-    // makes it startable. Throws SystemError unless every target got that far.
-    void complete(const std::function<void(const CloneTarget&)>& before_completion);
+    // Waits until all is on disk, and makes each target that is left startable. Throws SystemError unless
+    // every target got that far.
+    void complete();
 
   private:
     struct Branch {
@@ -44,7 +43,7 @@ class CloneFeed {
     void add(CloneStep step);
     void push();
     void notice_failures();
-    void complete(Branch& branch, const std::function<void(const CloneTarget&)>& before_completion);
+    static void complete(Branch& branch);
     std::string describe(const Branch& branch) const;
     [[noreturn]] void throw_failures() const;
 

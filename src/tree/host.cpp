@@ -146,10 +146,6 @@ LocalServer Host::new_server(std::optional<int> major_version) const {
             account(), node_.data_directory, stop_fd_};
 }
 
-void Host::check_settings(const postgres::Settings& settings) const {
-    server().check_settings(settings);
-}
-
 void Host::make_standby(const postgres::Settings& settings, const std::vector<std::string>& removed) const {
     LocalServer standby = server();
     standby.check_settings(settings);

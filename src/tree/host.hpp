@@ -34,10 +34,6 @@ class Host {
     // The one to be made there: of that major version, or the newest where that is nothing.
     postgres::LocalServer new_server(std::optional<int> major_version) const;
 
-    // Asks the server's own program whether it would start with these settings, before they are written where
-    // they would keep it from starting. Throws ConfigError with its answer.
-    void check_settings(const postgres::Settings& settings) const;
-
     // Makes a stopped cluster a standby: the settings, without the ones named in `removed`, then
     // standby.signal.
     void make_standby(const postgres::Settings& settings, const std::vector<std::string>& removed) const;

@@ -149,7 +149,6 @@ struct NodeObservation {
 };
 
 struct Passfile {
-    bool exists = false;
     bool has_user = false;              // an entry for Cascade::user on the primary
     bool has_replication_user = false;  // an entry for Cascade::replication_user on the primary
     std::optional<Problem> problem;     // it can't be read

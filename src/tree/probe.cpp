@@ -247,7 +247,6 @@ Passfile look_at_passfile(const Cascade& cascade) {
     std::string content;
     try {
         content = read_file(*cascade.passfile);
-        seen.exists = true;
     } catch (const SystemError& problem) {
         if (problem.error_number() != ENOENT)
             seen.problem = Problem{problem.what(), "run pgcascade as the account that owns it, or as root"};

@@ -70,7 +70,7 @@ TEST_F(CloneFeedTest, EveryTargetGetsTheSameFiles) {
     write_control_file(*feed);
     for (std::size_t i = 0; i < std::size(sizes); ++i)
         write_file(*feed, "file" + std::to_string(i), bytes_from(i, sizes[i]));
-    feed->complete(nullptr);
+    feed->complete();
     for (std::size_t target = 0; target < targets_.size(); ++target) {
         EXPECT_EQ(state(target), State::kCluster);
         for (std::size_t i = 0; i < std::size(sizes); ++i) {
@@ -85,7 +85,7 @@ TEST_F(CloneFeedTest, MoreFilesThanABatchHoldsStepsArrive) {
     write_control_file(*feed);
     const auto content = [](std::size_t i) { return i % 100 == 0 ? std::to_string(i) : std::string{}; };
     for (std::size_t i = 0; i < CloneBatch::kSteps; ++i) write_file(*feed, std::to_string(i), content(i));
-    feed->complete(nullptr);
+    feed->complete();
     for (std::size_t i = 0; i < CloneBatch::kSteps; ++i)
         ASSERT_EQ(read_file(targets_[1].data_directory / std::to_string(i)), content(i));
 }
@@ -97,7 +97,7 @@ TEST_F(CloneFeedTest, TargetThatFailsIsLeftOutAndTheOthersAreFinished) {
     const std::string large = bytes_from(1, 12'000'000);
     write_file(*feed, "large", large);
     try {
-        feed->complete(nullptr);
+        feed->complete();
         ADD_FAILURE() << "one target must have failed";
     } catch (const SystemError& problem) {
         const std::string what = problem.what();
@@ -126,21 +126,6 @@ TEST_F(CloneFeedTest, EndsEarlyOnceNoTargetIsLeft) {
         SystemError);
 }
 
-TEST_F(CloneFeedTest, WhatIsDoneBeforeCompletionIsPartOfAllOrNothing) {
-    const auto feed = open();
-    write_control_file(*feed);
-    EXPECT_THROW(feed->complete([&](const CloneTarget& target) {
-        EXPECT_TRUE(fs::exists(target.data_directory / kUnfinishedMarker));
-        EXPECT_FALSE(fs::exists(target.data_directory / "global/pg_control"));
-        if (&target == &targets_[0]) throw ConfigError("no standby.signal for this one");
-        std::ofstream{target.data_directory / "standby.signal"} << "";
-    }),
-                 SystemError);
-    EXPECT_EQ(state(0), State::kPartialClone);
-    EXPECT_EQ(state(1), State::kCluster);
-    EXPECT_TRUE(inspect_data_directory(targets_[1].data_directory).is_standby);
-}
-
 TEST_F(CloneFeedTest, AbandonedFeedLeavesPartialTargetsAndNoLock) {
     {
         const auto feed = open();
@@ -151,7 +136,7 @@ TEST_F(CloneFeedTest, AbandonedFeedLeavesPartialTargetsAndNoLock) {
         EXPECT_EQ(state(target), State::kPartialClone);
     const auto feed = open();
     write_control_file(*feed);
-    feed->complete(nullptr);
+    feed->complete();
     EXPECT_EQ(state(0), State::kCluster);
 }
 

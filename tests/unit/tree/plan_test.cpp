@@ -152,8 +152,7 @@ class PlanTest : public ::testing::Test {
     }
 
     void everything_runs() {
-        observation_.passfile = {
-            .exists = true, .has_user = true, .has_replication_user = true, .problem = {}};
+        observation_.passfile = {.has_user = true, .has_replication_user = true, .problem = {}};
         for (const Node& one : cascade_.nodes) runs(one.name);
         for (const Node& one : cascade_.nodes)
             if (one.upstream) streams(one.name, *one.upstream, one.slot);
@@ -224,7 +223,7 @@ TEST_F(PlanTest, MissingPrimaryIsMadeOnlyWhenTheFileSaysSo) {
 }
 
 TEST_F(PlanTest, OnlyMissingPasswordsAreGenerated) {
-    observation_.passfile = {.exists = true, .has_user = true, .has_replication_user = false, .problem = {}};
+    observation_.passfile = {.has_user = true, .has_replication_user = false, .problem = {}};
     EXPECT_EQ(steps()[0], "generate the password of replicator and write /srv/passwords (mode 0600)");
     observation_.passfile.has_replication_user = true;
     EXPECT_EQ(steps()[0], "primary: create a cluster in /srv/primary");
@@ -335,7 +334,7 @@ TEST_F(PlanTest, StoppedServerGetsItsSettingsBeforeItStarts) {
 TEST_F(PlanTest, PrimaryCutOffAfterInitdbStillGetsItsRole) {
     has_cluster("primary");
     seen("primary").host.slots.clear();
-    observation_.passfile = {.exists = true, .has_user = true, .has_replication_user = true, .problem = {}};
+    observation_.passfile = {.has_user = true, .has_replication_user = true, .problem = {}};
     const auto all = steps();
     EXPECT_EQ(all[0], "primary: start");
     EXPECT_EQ(all[1],
