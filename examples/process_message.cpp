@@ -1,6 +1,7 @@
 // Connects to a replica, makes a logical slot with pgoutput there, starts replication, and calls
 // process_message() for each change:  process_message "host=replica dbname=shop" SLOT PUBLICATION
 
+#include <cstdint>
 #include <iostream>
 
 #include <pgcascade/stream.hpp>
@@ -15,7 +16,10 @@ static void process_message(const pgcascade::Change& change) {
 }
 
 int main(int argc, char** argv) try {
-    if (argc != 4) return std::cerr << "usage: process_message CONNINFO SLOT PUBLICATION\n", 2;
+    if (argc != 4) {
+        std::cerr << "usage: process_message CONNINFO SLOT PUBLICATION\n";
+        return 2;
+    }
     pgcascade::ChangeStream stream{
         {.conninfo = argv[1], .slot = argv[2], .publications = {argv[3]}, .create_slot = true}};
     for (const pgcascade::Change& change : stream) process_message(change);

@@ -2,9 +2,11 @@
 
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -186,7 +188,10 @@ T Value::as() const {
             detail::throw_bad_value(digits, "an integer that fits");
         return number;
     } else if constexpr (std::floating_point<T>) {
-        return static_cast<T>(detail::read_double(text()));
+        const double number = detail::read_double(text());
+        if (std::isfinite(number) && std::abs(number) > static_cast<double>(std::numeric_limits<T>::max()))
+            detail::throw_bad_value(text(), "a floating-point number that fits");
+        return static_cast<T>(number);
     } else {
         return T{text()};
     }

@@ -37,7 +37,7 @@ class ServerError : public Error {
 };
 
 // The server was reached and refuses to let us in: wrong password, no pg_hba.conf line, unknown role or
-// database. Trying again can't help.
+// database. Trying again can't help, but where the SQLSTATE is of class 53: too many connections.
 class LoginError : public ServerError {
   public:
     using ServerError::ServerError;

@@ -63,13 +63,14 @@ struct StreamOptions {
     bool messages = false;
 
     Confirm confirm = Confirm::kAutomatic;
-    std::chrono::milliseconds status_interval{10'000};
+    std::chrono::milliseconds status_interval{10'000};  // of feedback; up to a day
     bool reconnect = true;  // when the connection breaks; errors that can't heal are thrown at once
-    std::chrono::milliseconds max_backoff{10'000};
-    int stop_fd = -1;  // readable: the reads end as if the stream had ended
+    std::chrono::milliseconds max_backoff{10'000};  // between two tries to reconnect; up to a day
+    int stop_fd = -1;                               // readable: the reads end as if the stream had ended
 
     // Told what a person watching would want to know: "connection lost …, trying again in 2 s", and what the
-    // server warns of. Never called concurrently; must not call the stream. Null: silent.
+    // server warns of. Never called concurrently; must not call the stream, and should return soon: no
+    // feedback goes out meanwhile. What it throws is dropped. Null: silent.
     std::function<void(const std::string& text)> on_notice = nullptr;
 };
 
@@ -79,8 +80,8 @@ class ChangeStream {
     // another session still holds is waited for, a few seconds. Throws ConfigError for options that make no
     // sense, ConnectionError, LoginError, ServerError, and Stopped where stop_fd gets readable meanwhile.
     explicit ChangeStream(StreamOptions options);
-    ~ChangeStream();  // close(), for at most a second
-    ChangeStream(ChangeStream&&) noexcept;
+    ~ChangeStream();                        // close(), for at most a second
+    ChangeStream(ChangeStream&&) noexcept;  // what is moved from can only be destroyed or assigned to
     ChangeStream& operator=(ChangeStream&&) noexcept;
 
     // The next change; blocks until there is one. Null at the end: `until` was reached or stop_fd is
@@ -89,7 +90,7 @@ class ChangeStream {
 
     // As read(), but null at once where nothing has arrived yet; at_end() tells the two apart. For a poll(2)
     // loop over fileno(): call until null after each time it is readable. Waits only while a lost connection
-    // is being made again, for at most the time of one login.
+    // is being made again: for the login and the few questions that follow it, each at most 10 s.
     const Change* try_read();
     bool at_end() const;
 
@@ -102,17 +103,20 @@ class ChangeStream {
     // with the next feedback, at the latest after status_interval.
     void confirm(const Change& commit);
 
-    // The same for the end_lsn of a commit that was kept.
+    // The same for the end_lsn of a commit that was kept. Throws Error for a position beyond what was handed
+    // out.
     void confirm(Lsn end_lsn);
 
     // Sends feedback now; while the connection is lost, as soon as it is back.
     void flush_confirmed();
 
+    // By any thread.
     Lsn confirmed() const;  // what the server was last told
     Lsn received() const;   // how far the server has sent
 
     // Ends the stream in good order: tells the server what is confirmed, and waits until it has let go of the
-    // slot. False where it did not within `timeout`: then the last of what was confirmed may come again.
+    // slot. False where it did not within `timeout`: then the last of what was confirmed may come again. From
+    // then on reads give null; may be called again.
     bool close(std::chrono::milliseconds timeout = std::chrono::seconds{5});
 
     class Iterator;

@@ -391,7 +391,11 @@ void ChangeStream::Impl::reconnect(Lock& lock) {
 }
 
 void ChangeStream::Impl::notice(const std::string& text) const {
-    if (options_.on_notice) options_.on_notice(text);
+    try {
+        if (options_.on_notice) options_.on_notice(text);
+    } catch (const std::exception&) {
+        // The consumer's own: a notice is no reason to end the stream.
+    }
 }
 
 // -- Feedback --
@@ -402,7 +406,12 @@ void ChangeStream::Impl::start_feedback() {
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    feedback_ = std::thread{[this] { run_feedback(); }};
+    try {
+        feedback_ = std::thread{[this] { run_feedback(); }};
+    } catch (...) {
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        throw;
+    }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -418,7 +427,7 @@ void ChangeStream::Impl::run_feedback() {
         try {
             // Asking has the server tell how far it is, or show by its silence that it is gone.
             send_feedback(/*ask=*/true);
-        } catch (const Error&) {
+        } catch (const std::exception&) {
             // The consumer's thread finds the same out when it reads next, and deals with it.
             readiness_.wake_at(steady_now());
         }

@@ -22,7 +22,7 @@ namespace {
 }  // namespace
 
 Progress::Progress(Lsn confirmed, Lsn start)
-    : received_(std::max(confirmed, start)),
+    : received_(confirmed),
       delivered_(std::max(confirmed, start)),
       taken_(delivered_),
       confirmed_(confirmed) {}

@@ -34,6 +34,8 @@ TEST(Value, ReadsPostgresSpecialFloats) {
 TEST(Value, RefusesWhatDoesNotFit) {
     EXPECT_THROW(text("32768").as<std::int16_t>(), Error);
     EXPECT_THROW(text("-1").as<std::uint32_t>(), Error);
+    EXPECT_THROW(text("1e39").as<float>(), Error);
+    EXPECT_THROW(text("1e309").as<double>(), Error);
     EXPECT_THROW(text("1.0").as<int>(), Error);
     EXPECT_THROW(text("").as<int>(), Error);
     EXPECT_THROW(text(" 1").as<int>(), Error);
