@@ -17,6 +17,7 @@
 #include "cli/live_screen.hpp"
 #include "cli/table.hpp"
 #include "cli/tree_drawing.hpp"
+#include "demo/stage.hpp"
 
 // pgcascade demo
 
@@ -122,17 +123,13 @@ std::string own_name() {
                                                                                 : self.string();
 }
 
-std::string shell_quoted(const std::string& text) {
-    return "\"" + text + "\"";  // neither ports nor paths of the demo's own hold what a shell would change
-}
-
 std::string what_to_try_next(const demo::Outcome& outcome) {
     const auto conninfo = [&](const char* node) {
-        return shell_quoted(
+        return demo::shell_quoted(
             outcome.cascade.conninfo(outcome.cascade.node(node)).with("dbname", demo::kDatabase).to_string());
     };
-    const std::string self = own_name();
-    const std::string file = outcome.cascade.file.string();
+    const std::string self = demo::shell_quoted(own_name());
+    const std::string file = demo::shell_quoted(outcome.cascade.file.string());
     return fmt::format(
         "\nThe servers go on running. To try next:\n\n"
         "  {0} status --watch {1}\n"
@@ -144,7 +141,7 @@ std::string what_to_try_next(const demo::Outcome& outcome) {
         "and at the end:\n\n"
         "  {0} stop {1} && rm -r {6}\n",
         self, file, conninfo(demo::kLeaf), demo::kSlot, demo::kPublication, conninfo("primary"),
-        outcome.directory.string());
+        demo::shell_quoted(outcome.directory.string()));
 }
 
 void report(const demo::Outcome& outcome) {

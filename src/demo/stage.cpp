@@ -137,7 +137,21 @@ StageDirectory::~StageDirectory() {
     if (!error && !was_there_) fs::remove(path_, error);
     if (error)
         diagnostics::warning(fmt::format("can't remove {}: {}", path_.string(), error.message()),
-                             "rm -r " + path_.string());
+                             "rm -r " + shell_quoted(path_.string()));
+}
+
+std::string shell_quoted(const std::string& text) {
+    if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") ==
+        std::string::npos)
+        return text;
+    std::string quoted{'\''};
+    for (const char byte : text) {
+        if (byte == '\'')
+            quoted += "'\\''";
+        else
+            quoted += byte;
+    }
+    return quoted + '\'';
 }
 
 tree::Cascade write_shop_cascade(const fs::path& directory) {

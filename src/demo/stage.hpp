@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "tree/cascade_file.hpp"
 
@@ -28,6 +29,9 @@ class StageDirectory {
     bool was_there_ = false;
     bool is_kept_ = false;
 };
+
+// As an argument of a command line that a person copies into a shell.
+std::string shell_quoted(const std::string& text);
 
 // Writes cascade.toml: primary -> eu and us -> eu-1, eu-2, us-1, on ports that nobody uses. Returns what it
 // says, by the same reader as everybody's.

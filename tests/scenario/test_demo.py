@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -64,7 +65,8 @@ class RunningCascade:
 
     def conninfo(self, node, dbname="shop"):
         port = self.content["node"][node]["port"]
-        return f"host=127.0.0.1 port={port} user=postgres dbname={dbname} passfile={self.file.parent / 'passwords'}"
+        passfile = str(self.file.parent / "passwords")
+        return psycopg2.extensions.make_dsn(host="127.0.0.1", port=port, user="postgres", dbname=dbname, passfile=passfile)
 
     def execute(self, node, query):
         connection = psycopg2.connect(self.conninfo(node))
@@ -105,8 +107,8 @@ def test_every_node_and_the_stream_are_verified(stage, pgcascade):
     [
         pytest.param("*/primary/initdb/base/1", signal.SIGINT, id="initdb"),
         pytest.param("primary: start", signal.SIGINT, id="start"),
-        pytest.param("*/eu/base", signal.SIGTERM, id="clone"),
-        pytest.param("eu: start", signal.SIGINT, id="standby"),
+        pytest.param("*/eu/base", signal.SIGHUP, id="clone"),
+        pytest.param("eu: start", signal.SIGTERM, id="standby"),
         pytest.param("creating the slot", signal.SIGINT, id="slot"),
         pytest.param("waiting until every node", signal.SIGINT, id="verification"),
     ],
@@ -176,7 +178,7 @@ def run_as_ordinary_user(directory, stage, *arguments):
 
 
 def test_an_ordinary_user_can_keep_use_and_stop_it(stage, directory, pgcascade, pgcascade_background):
-    place = stage.tmpdir / "kept"
+    place = stage.tmpdir / "kept by a shell's user"
     finished = run_as_ordinary_user(directory, stage, "demo", "--keep", "--seconds", "1", "--directory", place).expect(0)
     rows, _ = verified_counts(finished.stdout)
     cascade = stage.cascade()
@@ -195,7 +197,7 @@ def test_an_ordinary_user_can_keep_use_and_stop_it(stage, directory, pgcascade, 
         assert subprocess.run(shell, shell=True, capture_output=True, text=True, check=True).stdout == "t\n"
 
         (stream_line,) = lines.values()
-        conninfo = re.search(r'stream "(.*)" --slot shop --publication shop', stream_line).group(1)
+        conninfo = shlex.split(stream_line)[2]
         stream = pgcascade_background("stream", conninfo, "--slot", "shop", "--publication", "shop")
         cascade.execute("primary", "INSERT INTO customers (name, email) VALUES ('Next', 'next@example.com')")
         stream.wait_for_stdout('"name":"Next"')
