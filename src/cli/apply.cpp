@@ -29,10 +29,12 @@ struct ApplyArguments {
     bool yes = false;
 };
 
+// Beside the question that it belongs to, so --quiet does not hide it.
 void show(const tree::Plan& plan) {
-    std::size_t number = 0;
-    for (const tree::Step& step : plan.steps)
-        diagnostics::info(fmt::format("{:>3}. {}", ++number, text(step)));
+    std::string list;
+    for (std::size_t i = 0; i < plan.steps.size(); ++i)
+        list += fmt::format("{:>3}. {}\n", i + 1, text(plan.steps[i]));
+    write_all(STDERR_FILENO, list, "the terminal");
 }
 
 // One line from the terminal, or what ends it.

@@ -15,6 +15,7 @@
 #include "base/quantity.hpp"
 #include "cli/command.hpp"
 #include "cli/progress_bar.hpp"
+#include "cli/table.hpp"
 
 namespace pgcascade::cli {
 
@@ -74,16 +75,16 @@ std::vector<postgres::CloneTarget> targets_of(const CloneArguments& arguments) {
     return targets;
 }
 
-void print(const postgres::CloneResult& result, std::chrono::duration<double> elapsed, bool json) {
-    if (json) {
-        fmt::print(R"({{"start":"{}","end":"{}","timeline":{},"bytes":{},"seconds":{:.3f}}})"
-                   "\n",
-                   result.start.to_string(), result.end.to_string(), result.timeline.value, result.bytes,
-                   elapsed.count());
-        return;
-    }
+std::string to_json(const postgres::CloneResult& result, std::chrono::duration<double> elapsed) {
+    return fmt::format(R"({{"start":"{}","end":"{}","timeline":{},"bytes":{},"seconds":{:.3f}}})"
+                       "\n",
+                       result.start.to_string(), result.end.to_string(), result.timeline.value, result.bytes,
+                       elapsed.count());
+}
+
+std::string to_text(const postgres::CloneResult& result, std::chrono::duration<double> elapsed) {
     const auto rate = static_cast<std::uint64_t>(static_cast<double>(result.bytes) / elapsed.count());
-    fmt::print(
+    return fmt::format(
         "cloned {} in {:.1f} s ({}/s); a server on it needs the WAL from {} on (timeline {}), and is "
         "consistent at {}\n",
         format_bytes(result.bytes), elapsed.count(), format_bytes(rate), result.start.to_string(),
@@ -101,7 +102,8 @@ void run_clone(const CloneArguments& arguments, const StopSignal& stop) {
             {.stop_fd = stop.fd(),
              .on_progress = [&](std::uint64_t done, std::uint64_t total) { bar.update(done, total); }});
     }
-    print(result, steady_now() - begin, arguments.json);
+    const std::chrono::duration<double> elapsed = steady_now() - begin;
+    print(arguments.json ? to_json(result, elapsed) : to_text(result, elapsed));
 }
 
 }  // namespace

@@ -149,6 +149,14 @@ def test_files_belong_to_the_server_account_and_keep_group_access(nodes, version
 # -- tablespaces -------------------------------------------------------------------------------------------------
 
 
+def test_a_result_that_nobody_got_is_an_error(pgcascade_background, source, directory):
+    with open("/dev/full", "wb") as full:
+        program = pgcascade_background("clone", replication(source), directory / "eu", stdout=full)
+    finished = program.wait()
+    assert finished.code == 1
+    assert "standard output" in finished.stderr and "No space left" in finished.stderr
+
+
 @pytest.fixture
 def source_with_tablespace(source, directory):
     space = directory / "space of source"
