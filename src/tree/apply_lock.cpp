@@ -16,6 +16,10 @@ ApplyLock::ApplyLock(const std::filesystem::path& cascade_file) {
     const std::filesystem::path file = cascade_file.string() + ".lock";
     // Servers outlive this process: close-on-exec keeps the lock from living on in them.
     fd_ = FileDescriptor{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)};
+    // One that another user has made can be locked as well, if not written.
+    const bool is_ours = static_cast<bool>(fd_);
+    if (!is_ours && errno == EACCES)
+        fd_ = FileDescriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
     if (!fd_)
         throw SystemError("can't open " + file.string(), errno,
                           "it lies beside the cascade file, so that two can't change its servers at once");
@@ -24,9 +28,10 @@ ApplyLock::ApplyLock(const std::filesystem::path& cascade_file) {
         std::string holder = read_file(file);
         while (!holder.empty() && holder.back() == '\n') holder.pop_back();
         throw ConfigError(fmt::format("process {} is changing the servers of {} already",
-                                      holder.empty() ? "of another user" : holder, cascade_file.string()),
+                                      holder.empty() ? "of somebody" : holder, cascade_file.string()),
                           "wait until it has ended, or stop it");
     }
+    if (!is_ours) return;
     if (::ftruncate(fd_.get(), 0) != 0) throw SystemError("can't write " + file.string(), errno);
     write_all(fd_.get(), fmt::format("{}\n", ::getpid()), file);
 }

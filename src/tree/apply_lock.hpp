@@ -7,7 +7,8 @@
 namespace pgcascade::tree {
 
 // Keeps two processes from changing the servers of one file at the same time: a lock on FILE.lock beside it,
-// which the kernel gives back however the holder ends. The file holds the holder's pid, and stays.
+// which the kernel gives back however the holder ends. The file stays, and holds the pid of the last
+// holder that may write it.
 class ApplyLock {
   public:
     // Throws ConfigError that names the holder's pid, SystemError where the lock file can't be made.
