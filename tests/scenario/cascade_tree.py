@@ -19,6 +19,7 @@ SETTINGS = {
     "wal_retrieve_retry_interval": "100ms",
     "log_line_prefix": "%m [%p] %q%a ",
     "restart_after_crash": "off",
+    "log_replication_commands": "on",
 }
 
 

@@ -57,7 +57,7 @@ def test_siblings_are_cloned_from_one_backup_stream(fresh):
     clones = [step for step in fresh.first_plan if "clone" in step]
     assert len(clones) == 3
     assert clones[0].startswith("primary: clone eu into") and ", us into" in clones[0]
-    assert len(re.findall(r"BASE_BACKUP", fresh.primary.log_text())) <= 1
+    assert len(re.findall(r"received replication command: BASE_BACKUP", fresh.primary.log_text())) == 1
 
 
 def test_new_tree_is_secure(fresh):
@@ -122,6 +122,32 @@ def test_setting_with_a_restart_restarts_only_that_server(fresh):
     after = fresh.started_at()
     assert [name for name in SIX if before[name] != after[name]] == ["eu"]
     fresh.expect_whole()
+
+
+def test_plan_changes_nothing(fresh):
+    def everything():
+        files = [fresh.file, fresh.passfile]
+        for node in fresh.nodes.values():
+            files += [node.data_directory / name for name in ("postgresql.auto.conf", "postgresql.conf", "pg_hba.conf")]
+        slots = "SELECT slot_name FROM pg_replication_slots ORDER BY 1"
+        return (
+            [file.read_bytes() for file in files],
+            [fresh.sql(name, slots) for name in fresh.nodes],
+            fresh.sql("primary", "SELECT rolname, rolpassword, rolreplication FROM pg_authid ORDER BY 1"),
+            [fresh.value(name, "SELECT pg_conf_load_time()") for name in fresh.nodes],
+            fresh.started_at(),
+            sorted(path.name for path in fresh.file.parent.iterdir()),
+        )
+
+    before = everything()
+    fresh.settings["work_mem"] = "9MB"
+    fresh.own_settings["eu"] = {"shared_buffers": "24MB"}
+    fresh.upstreams["eu-2"] = "us"
+    fresh.keys["us-1"]["slot"] = "other_name"
+    fresh.write()
+    before[0][0] = fresh.file.read_bytes()
+    assert len(fresh.plan(code=3)) >= 5
+    assert everything() == before
 
 
 def test_what_standbys_need_is_raised_before_the_primary_and_lowered_after_it(fresh):
