@@ -1,8 +1,10 @@
-"""What people write by hand: a psycopg2 consume_stream loop that decodes each pgoutput message in Python.
+"""What people write by hand: a psycopg2 consume_stream loop that decodes each pgoutput message in Python and prints each
+change as a line of JSON.
 
 Usage: psycopg2_consumer.py CONNINFO SLOT PUBLICATION UNTIL
 """
 
+import json
 import pathlib
 import sys
 
@@ -27,7 +29,9 @@ def main():
     reader, end = PgoutputReader(), lsn_number(until)
 
     def process_message(message):
-        reader.read(message.payload)
+        change = reader.read(message.payload)
+        if change:
+            print(json.dumps(change, ensure_ascii=False))
         if message.payload[:1] == b"C":
             # 'C' | Int8 flags | Int64 commit_lsn | Int64 end_lsn
             committed = int.from_bytes(message.payload[10:18], "big")
