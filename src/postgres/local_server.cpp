@@ -259,7 +259,11 @@ void LocalServer::init(const InitOptions& options) {
     // directory can be a mount point or lie where the account may not write.
     const fs::path directory = data_directory_ / kInitDirectory;
     run_initdb(options, directory);
-    LocalServer{installation_, account_, directory}.write_settings({{"unix_socket_directories", "/tmp"}});
+    LocalServer cluster{installation_, account_, directory, stop_fd_};
+    Settings settings = options.settings;
+    settings.emplace("unix_socket_directories", "/tmp");
+    cluster.check_settings(settings);
+    cluster.write_settings(settings);
     move_up(directory);
 
     if (!options.hba_lines.empty()) {

@@ -36,11 +36,13 @@ class LocalServer {
         std::string superuser;
         std::string superuser_password;           // never on a command line, never in a file
         std::vector<std::string> hba_lines = {};  // behind initdb's own, which let in who is on this machine
+        Settings settings = {};                   // a cluster that is there has them
     };
     // initdb with data checksums, UTF8, locale C.UTF-8, scram-sha-256, and its Unix socket in /tmp, which
-    // every machine has. The data directory may be missing, empty or a partial one of ours, which is cleared;
-    // its missing parents are made. All or nothing: cut off at any moment, the directory holds the unfinished
-    // marker. Throws ConfigError for a directory that is in the way, SystemError with what initdb said.
+    // every machine has, where the settings name no other. The data directory may be missing, empty or a
+    // partial one of ours, which is cleared; its missing parents are made. All or nothing: cut off at any
+    // moment, the directory holds the unfinished marker. Throws ConfigError for a directory that is in the
+    // way and for settings that the server does not take, SystemError with what initdb said.
     void init(const InitOptions& options);
 
     // Merges into postgresql.auto.conf, and takes out those in `removed`, durably, while the server is down

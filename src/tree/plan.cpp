@@ -155,8 +155,8 @@ void Planner::bring_up_primary() {
         return change_running(primary, false);
     }
     if (was == NodeState::kAbsent) {
-        add(CreateCluster{primary.name, primary.data_directory, hba_lines_of_pgcascade(cascade_, primary)});
-        add(Configure{primary.name, settings_.of_new(primary)});
+        add(CreateCluster{primary.name, primary.data_directory, hba_lines_of_pgcascade(cascade_, primary),
+                          settings_.of_new(primary)});
         restarted_.insert(primary.name);
         return add(StartServer{primary.name});
     }
@@ -207,9 +207,13 @@ void Planner::allow_replication(const Node& upstream, const std::vector<const No
             if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
     const bool is_refused = seen(upstream).replication_login.outcome == ReplicationLogin::Outcome::kNoHbaLine;
     const bool is_new = state(upstream) == NodeState::kAbsent && !is_inherited(upstream, lines);
-    if (!is_refused && !is_new) return;
+    // Of a server that is down nobody can tell; who has streamed from it got in.
+    const bool is_unknown =
+        !is_new && !seen(upstream).server && !is_inherited(upstream, lines) &&
+        std::any_of(downstreams.begin(), downstreams.end(), [&](const Node* node) { return !exists(*node); });
+    if (!is_refused && !is_new && !is_unknown) return;
     require_host(upstream, "a line in pg_hba.conf");
-    add(AllowReplication{upstream.name, std::move(lines)});
+    add(AllowReplication{upstream.name, std::move(lines), is_unknown});
 }
 
 // A new server has the lines of initdb, a clone those of its source: where the same ones let it in itself.

@@ -219,22 +219,10 @@ bool NodeProbe::serves_other_directory(const NodeObservation& seen) const {
 // A downstream that streams through its slot has proven that it gets in: only where one does not, a login is
 // tried, with what stands in its primary_conninfo.
 ReplicationLogin NodeProbe::try_login(const ServerState& server) const {
-    using Outcome = ReplicationLogin::Outcome;
     for (const Node* downstream : cascade_.downstreams(node_.name)) {
         const postgres::Slot* slot = server.find_slot(downstream->slot);
         if (slot != nullptr && slot->active) continue;
-        postgres::ConnectOptions options = connect_options();
-        options.replication = postgres::Replication::kPhysical;
-        try {
-            const Connection connection{cascade_.upstream_conninfo(*downstream), options};
-            return {Outcome::kWorks, {}};
-        } catch (const Stopped&) {
-            throw;
-        } catch (const Error& problem) {
-            const bool has_no_line =
-                std::string_view{problem.what()}.find("no pg_hba.conf entry") != std::string_view::npos;
-            return {has_no_line ? Outcome::kNoHbaLine : Outcome::kRefused, {problem.what(), problem.hint()}};
-        }
+        return try_replication_login(cascade_.upstream_conninfo(*downstream), connect_options());
     }
     return {};
 }
@@ -294,6 +282,21 @@ ServerState observe(Connection& connection, const std::string& replication_user,
     observe_role(connection, replication_user, state);
     observe_files(connection, state);
     return state;
+}
+
+ReplicationLogin try_replication_login(const postgres::Conninfo& conninfo, postgres::ConnectOptions options) {
+    using Outcome = ReplicationLogin::Outcome;
+    options.replication = postgres::Replication::kPhysical;
+    try {
+        const Connection connection{conninfo, options};
+        return {Outcome::kWorks, {}};
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error& problem) {
+        const bool has_no_line =
+            std::string_view{problem.what()}.find("no pg_hba.conf entry") != std::string_view::npos;
+        return {has_no_line ? Outcome::kNoHbaLine : Outcome::kRefused, {problem.what(), problem.hint()}};
+    }
 }
 
 Observation probe(const Cascade& cascade, const ProbeOptions& options) {

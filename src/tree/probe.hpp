@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "postgres/connection.hpp"
 #include "tree/cascade_file.hpp"
 #include "tree/observation.hpp"
 
@@ -16,6 +17,9 @@ struct ProbeOptions {
 // Asks all nodes at once, a thread each, so that it takes as long as the slowest answer. What can't be
 // reached or looked at is part of the answer. Throws Stopped.
 Observation probe(const Cascade& cascade, const ProbeOptions& options = {});
+
+// Whether that connection string gets in as a walreceiver's would. Throws Stopped.
+ReplicationLogin try_replication_login(const postgres::Conninfo& conninfo, postgres::ConnectOptions options);
 
 // What one connection tells; `setting_names` are the settings that are wanted. Throws ServerError,
 // ConnectionError, Stopped.

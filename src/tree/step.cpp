@@ -28,7 +28,8 @@ std::string WritePassfile::text() const {
 
 std::string CreateCluster::text() const {
     std::string line = fmt::format("{}: create a cluster in {}", node, data_directory.string());
-    if (!hba_lines.empty()) line += fmt::format(", with in pg_hba.conf: {}", fmt::join(hba_lines, "; "));
+    if (!settings.empty()) line += fmt::format(" with {}", listed(settings));
+    if (!hba_lines.empty()) line += fmt::format(", and in pg_hba.conf: {}", fmt::join(hba_lines, "; "));
     return line;
 }
 
@@ -78,7 +79,9 @@ std::string EnsureRole::text() const {
 }
 
 std::string AllowReplication::text() const {
-    return fmt::format("{}: add to pg_hba.conf: {}", node, fmt::join(lines, "; "));
+    return fmt::format("{}: add to pg_hba.conf{}: {}", node,
+                       only_where_refused ? " (where the replication role is refused)" : "",
+                       fmt::join(lines, "; "));
 }
 
 std::string CreateSlot::text() const {

@@ -29,6 +29,7 @@ struct CreateCluster {
     std::string node;
     std::filesystem::path data_directory;
     std::vector<std::string> hba_lines;  // beyond those that initdb writes
+    postgres::Settings settings;         // a cluster that exists has them: nobody could tell later
     std::string text() const;
 };
 
@@ -104,6 +105,7 @@ struct AllowReplication {
     static constexpr std::string_view kKind = "allow_replication";
     std::string node;
     std::vector<std::string> lines;
+    bool only_where_refused = false;  // the server was down: whether it lacks them shows when it is up
     std::string text() const;
 };
 

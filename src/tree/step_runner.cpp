@@ -12,6 +12,7 @@
 #include "postgres/clone.hpp"
 #include "postgres/slots.hpp"
 #include "tree/passfile.hpp"
+#include "tree/probe.hpp"
 #include "tree/setting_value.hpp"
 
 namespace pgcascade::tree {
@@ -82,11 +83,12 @@ Host StepRunner::host(const std::string& node) const {
     return {cascade_, cascade_.node(node), options_.stop_fd};
 }
 
+postgres::ConnectOptions StepRunner::connect_options(const std::string& node) const {
+    return {.name = node, .timeout = std::chrono::milliseconds{30'000}, .stop_fd = options_.stop_fd};
+}
+
 std::unique_ptr<Connection> StepRunner::connect(const std::string& node) const {
-    return std::make_unique<Connection>(
-        cascade_.conninfo(cascade_.node(node)),
-        postgres::ConnectOptions{
-            .name = node, .timeout = std::chrono::milliseconds{30'000}, .stop_fd = options_.stop_fd});
+    return std::make_unique<Connection>(cascade_.conninfo(cascade_.node(node)), connect_options(node));
 }
 
 std::optional<std::string> StepRunner::password_of(const std::string& role,
@@ -151,7 +153,10 @@ void StepRunner::do_step(const CreateCluster& step) {
                           "add the line *:*:*:" + cascade_.user + ":PASSWORD to it");
     host(step.node)
         .new_server(std::nullopt)
-        .init({.superuser = cascade_.user, .superuser_password = *password, .hba_lines = step.hba_lines});
+        .init({.superuser = cascade_.user,
+               .superuser_password = *password,
+               .hba_lines = step.hba_lines,
+               .settings = step.settings});
 }
 
 void StepRunner::do_step(const EnsureRole& step) {
@@ -171,6 +176,12 @@ void StepRunner::do_step(const EnsureRole& step) {
 
 void StepRunner::do_step(const AllowReplication& step) {
     const auto connection = connect(step.node);
+    if (step.only_where_refused) {
+        const Node* downstream = cascade_.downstreams(step.node).front();
+        const ReplicationLogin login =
+            try_replication_login(cascade_.upstream_conninfo(*downstream), connect_options(step.node));
+        if (login.outcome != ReplicationLogin::Outcome::kNoHbaLine) return;
+    }
     const std::string file =
         connection->query("SELECT current_setting('hba_file')").text(0, 0).value_or("pg_hba.conf");
     for (const std::string& line : step.lines) host(step.node).append_hba_line(file, line);

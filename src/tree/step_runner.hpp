@@ -42,6 +42,7 @@ class StepRunner {
     void do_step(const DropSlot& step);
 
     Host host(const std::string& node) const;
+    postgres::ConnectOptions connect_options(const std::string& node) const;
     std::unique_ptr<postgres::Connection> connect(const std::string& node) const;
     std::optional<std::string> password_of(const std::string& role, const std::string& database) const;
     void reload(const std::string& node) const;

@@ -100,6 +100,25 @@ def test_killed_at_random_moments_and_applied_again_finishes(tree, background, r
     assert kills > 0
 
 
+def test_killed_right_after_initdb_still_listens_where_the_file_says(tree, background):
+    tree.upstreams = {"primary": None, "eu": "primary"}
+    for name in tree.upstreams:  # initdb's own listen_addresses = localhost does not serve it
+        tree.keys[name]["host"] = tree.nodes[name].host = "127.0.0.2"
+    tree.write()
+    program = background(tree)
+    control = tree.primary.data_directory / "global/pg_control"
+    marker = tree.primary.data_directory / "pgcascade.unfinished"
+    wait_for(lambda: control.exists() and not marker.exists(), 60, program.stderr)
+    program.process.kill()
+    program.wait()
+    tree.primary.stop()
+    tree.apply()
+    assert tree.plan(code=0) == []
+    tree.expect_whole()
+    assert tree.value("primary", "SHOW listen_addresses") == "127.0.0.2"
+    assert tree.value("primary", "SHOW cluster_name") == "primary"
+
+
 def test_interrupted_apply_stops_in_order_and_goes_on_later(tree, background):
     rng = random.Random(SEED)
     for _ in range(3):
