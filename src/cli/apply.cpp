@@ -64,8 +64,7 @@ void run(const ApplyArguments& arguments, Invocation& invocation) {
     const int stop_fd = invocation.stop.fd();
     const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
     const tree::ApplyLock lock{cascade.file};
-    const tree::Plan plan =
-        tree::plan(cascade, tree::probe(cascade, {.check_logins = true, .stop_fd = stop_fd}));
+    const tree::Plan plan = tree::plan(cascade, tree::probe(cascade, {.for_plan = true, .stop_fd = stop_fd}));
     tree::throw_problems(plan.problems);
     if (plan.steps.empty()) {
         diagnostics::info(cascade.name + ": the servers are as the file says");

@@ -65,7 +65,7 @@ struct PlanArguments {
 void run(const PlanArguments& arguments, Invocation& invocation) {
     const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
     const tree::Plan plan =
-        tree::plan(cascade, tree::probe(cascade, {.check_logins = true, .stop_fd = invocation.stop.fd()}));
+        tree::plan(cascade, tree::probe(cascade, {.for_plan = true, .stop_fd = invocation.stop.fd()}));
     if (arguments.json) print(as_json(plan));
     tree::throw_problems(plan.problems);
     if (!arguments.json) print(as_text(cascade, plan));

@@ -131,7 +131,7 @@ Outcome Demo::play() {
 void Demo::build() const {
     const tree::ApplyLock lock{cascade_.file};
     const tree::Plan plan =
-        tree::plan(cascade_, tree::probe(cascade_, {.check_logins = true, .stop_fd = options_.stop_fd}));
+        tree::plan(cascade_, tree::probe(cascade_, {.for_plan = true, .stop_fd = options_.stop_fd}));
     options_.events.on_plan(plan);
     tree::ApplyOptions how;
     how.stop_fd = options_.stop_fd;

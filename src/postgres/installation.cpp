@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -125,6 +127,19 @@ std::string described(const std::vector<Installation>& found) {
     return fmt::format("{}", fmt::join(names, ", "));
 }
 
+// Once for each environment that says where to search.
+std::vector<Installation> known_installations() {
+    static std::mutex mutex;
+    static std::map<std::vector<std::string>, std::vector<Installation>> known;
+    const std::lock_guard lock{mutex};
+    std::vector<std::string> searched;
+    for (const char* name : {"PGCASCADE_BINDIR", "PATH", "XDG_DATA_HOME", "HOME"})
+        searched.push_back(environment(name));
+    const auto found = known.find(searched);
+    if (found != known.end()) return found->second;
+    return known.emplace(std::move(searched), find_installations()).first->second;
+}
+
 Installation first_that(const std::vector<Installation>& found, const std::string& wanted,
                         const std::function<bool(const Installation&)>& fits) {
     const auto one = std::find_if(found.begin(), found.end(), fits);
@@ -165,12 +180,12 @@ std::vector<Installation> find_installations() {
 }
 
 Installation newest_installation(int at_least) {
-    return first_that(find_installations(), fmt::format("PostgreSQL {} or newer", at_least),
+    return first_that(known_installations(), fmt::format("PostgreSQL {} or newer", at_least),
                       [&](const Installation& one) { return one.major_version >= at_least; });
 }
 
 Installation installation_of(int major_version) {
-    return first_that(find_installations(), fmt::format("PostgreSQL {}", major_version),
+    return first_that(known_installations(), fmt::format("PostgreSQL {}", major_version),
                       [&](const Installation& one) { return one.major_version == major_version; });
 }
 

@@ -21,6 +21,9 @@ struct Installation {
 // ConfigError where $PGCASCADE_BINDIR is set and holds no server programs.
 std::vector<Installation> find_installations();
 
+// These two search once a process, for a search runs every program that it finds. Several threads may call
+// them.
+
 // $PGCASCADE_BINDIR's, else the newest, of at least that major version. Throws ConfigError that names the
 // places that were searched.
 Installation newest_installation(int at_least);

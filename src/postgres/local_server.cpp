@@ -310,19 +310,32 @@ CommandResult LocalServer::run_postgres(const std::vector<std::string>& argument
 
 Settings LocalServer::configured(const std::vector<std::string>& names) const {
     Settings settings;
-    for (const std::string& name : names) {
-        const CommandResult answer = run_postgres({"-C", name});
-        if (answer.exit_status != 0) {
-            diagnostics::detail(
-                fmt::format("{}: postgres -C {}: {}", data_directory_.string(), name, answer.output));
-            continue;
-        }
-        // Warnings about the files may stand before it.
-        std::string_view output = answer.output;
-        if (output.ends_with('\n')) output.remove_suffix(1);
-        settings[name] = output.substr(output.rfind('\n') + 1);
-    }
+    for (const std::string& name : names)
+        if (auto value = value_after_start(name, {})) settings[name] = std::move(*value);
     return settings;
+}
+
+Settings LocalServer::normalized(const Settings& values) const {
+    Settings settings;
+    for (const auto& [name, value] : values)
+        if (auto words = value_after_start(name, {"-c", fmt::format("{}={}", name, value)}))
+            settings[name] = std::move(*words);
+    return settings;
+}
+
+std::optional<std::string> LocalServer::value_after_start(const std::string& name,
+                                                          std::vector<std::string> options) const {
+    options.insert(options.end(), {"-C", name});
+    const CommandResult answer = run_postgres(options);
+    if (answer.exit_status != 0) {
+        diagnostics::detail(
+            fmt::format("{}: postgres -C {}: {}", data_directory_.string(), name, answer.output));
+        return std::nullopt;
+    }
+    // Warnings about the files may stand before it.
+    std::string_view output = answer.output;
+    if (output.ends_with('\n')) output.remove_suffix(1);
+    return std::string{output.substr(output.rfind('\n') + 1)};
 }
 
 void LocalServer::check_settings(const Settings& settings) const {
@@ -340,8 +353,7 @@ void LocalServer::check_settings(const Settings& settings) const {
 }
 
 bool LocalServer::is_running() const {
-    const auto file = read_postmaster_pid(data_directory_);
-    return file && is_server_process(file->pid, data_directory_);
+    return is_server_running(data_directory_);
 }
 
 fs::path LocalServer::log_file() const {

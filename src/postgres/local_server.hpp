@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,13 +56,15 @@ class LocalServer {
     // files can't be read. Throws SystemError where the account can't be acted as.
     Settings configured(const std::vector<std::string>& names) const;
 
+    // These values in the same words, so that they can be compared with configured(): "16MB" of
+    // shared_buffers is 2048. What the server does not take is left out.
+    Settings normalized(const Settings& values) const;
+
     // Asks the server's own program whether it takes these settings: once they are in a file, a bad one keeps
     // it from starting. Throws ConfigError with its answer.
     void check_settings(const Settings& settings) const;
 
-    // By postmaster.pid and a living process that works in this directory: a file that a killed server left
-    // behind does not count, nor does another process that has got its number since.
-    bool is_running() const;
+    bool is_running() const;  // as is_server_running() has it
 
     // Starts the server with the options of its last start (postmaster.opts), where there was one. Returns
     // once it takes connections, or replays as a standby that does not yet; at once where it runs already.
@@ -91,6 +94,8 @@ class LocalServer {
     const Account& account() const { return account_; }
 
   private:
+    std::optional<std::string> value_after_start(const std::string& name,
+                                                 std::vector<std::string> options) const;
     CommandResult run_postgres(const std::vector<std::string>& arguments) const;
     void prepare_data_directory() const;
     void run_initdb(const InitOptions& options, const std::filesystem::path& directory) const;

@@ -104,6 +104,11 @@ bool is_server_process(pid_t pid, const fs::path& data_directory) {
     return *directory == fs::canonical(data_directory, error) && !error;
 }
 
+bool is_server_running(const fs::path& data_directory) {
+    const auto file = read_postmaster_pid(data_directory);
+    return file && is_server_process(file->pid, data_directory);
+}
+
 std::vector<pid_t> server_processes(const fs::path& data_directory) {
     std::vector<pid_t> found;
     std::error_code error;

@@ -31,6 +31,10 @@ std::optional<PostmasterPid> read_postmaster_pid(const std::filesystem::path& da
 // processes make it their working directory.
 bool is_server_process(pid_t pid, const std::filesystem::path& data_directory);
 
+// By postmaster.pid and a living process that works in this directory: a file that a killed server left
+// behind does not count, nor does another process that has got its number since.
+bool is_server_running(const std::filesystem::path& data_directory);
+
 // All PostgreSQL processes, initdb too, that work in the directory. Of other accounts' processes, only root
 // sees where they work.
 std::vector<pid_t> server_processes(const std::filesystem::path& data_directory);

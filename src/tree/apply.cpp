@@ -47,7 +47,7 @@ void apply(const Cascade& cascade, const Plan& plan, const ApplyOptions& options
     run_steps(runner, plan, options);
     if (plan.steps.empty()) return;
 
-    const Plan rest = tree::plan(cascade, probe(cascade, {.check_logins = true, .stop_fd = options.stop_fd}));
+    const Plan rest = tree::plan(cascade, probe(cascade, {.for_plan = true, .stop_fd = options.stop_fd}));
     throw_problems(rest.problems);
     if (rest.steps.empty()) return;
     std::string what = "all steps are done, and the servers still differ from the file:";

@@ -70,28 +70,11 @@ bool has_line(const std::string& content, const std::string& line) {
     return ("\n" + content + "\n").find("\n" + line + "\n") != std::string::npos;
 }
 
-}  // namespace
-
-Host::Host(const Cascade& cascade, const Node& node, int stop_fd)
-    : cascade_(cascade), node_(node), stop_fd_(stop_fd), is_this_machine_(is_here(node.host)) {}
-
-HostState Host::look(const std::vector<std::string>& names, bool server_answers) const {
-    HostState state;
-    state.is_this_machine = is_this_machine_;
-    if (!is_this_machine_) return state;
+// What can't be looked at is a part of the answer.
+template <class Look>
+void note_problem(HostState& state, const Look& look) {
     try {
-        state.directory = postgres::inspect_data_directory(node_.data_directory);
-        const Account owner = account();
-        state.account = owner.name;
-        state.passfile_problem = passfile_problem(owner);
-        if (state.directory.state != DataDirectory::State::kCluster) return state;
-        const auto pid_file = postgres::read_postmaster_pid(node_.data_directory);
-        state.is_running = pid_file && postgres::is_server_process(pid_file->pid, node_.data_directory);
-        state.has_backup_label = fs::exists(node_.data_directory / "backup_label");
-        if (server_answers) return state;
-        state.configured = server().configured(names);
-        for (const fs::directory_entry& slot : fs::directory_iterator{node_.data_directory / "pg_replslot"})
-            state.slots.insert(slot.path().filename());
+        look();
     } catch (const Stopped&) {
         throw;
     } catch (const Error& problem) {
@@ -99,7 +82,48 @@ HostState Host::look(const std::vector<std::string>& names, bool server_answers)
     } catch (const fs::filesystem_error& problem) {
         state.problem = Problem{problem.what(), {}};
     }
+}
+
+}  // namespace
+
+Host::Host(const Cascade& cascade, const Node& node, int stop_fd)
+    : cascade_(cascade), node_(node), stop_fd_(stop_fd), is_this_machine_(is_here(node.host)) {}
+
+HostState Host::look() const {
+    HostState state;
+    state.is_this_machine = is_this_machine_;
+    if (is_this_machine_) note_problem(state, [&] { look_at_files(state); });
     return state;
+}
+
+HostState Host::look_closely(const std::vector<std::string>& names) const {
+    HostState state = look();
+    if (state.directory.state == DataDirectory::State::kCluster && !state.problem)
+        note_problem(state, [&] { look_at_silent_server(names, state); });
+    return state;
+}
+
+void Host::look_at_files(HostState& state) const {
+    state.directory = postgres::inspect_data_directory(node_.data_directory);
+    const Account owner = account();
+    state.account = owner.name;
+    state.passfile_problem = passfile_problem(owner);
+    if (state.directory.state != DataDirectory::State::kCluster) return;
+    state.is_running = is_server_running();
+    state.has_backup_label = fs::exists(node_.data_directory / "backup_label");
+}
+
+void Host::look_at_silent_server(const std::vector<std::string>& names, HostState& state) const {
+    const LocalServer silent = server();
+    state.configured = silent.configured(names);
+    postgres::Settings differing;
+    for (const auto& [name, value] : node_.settings) {
+        const auto now = state.configured.find(name);
+        if (now != state.configured.end() && now->second != value) differing.emplace(name, value);
+    }
+    state.wanted = silent.normalized(differing);
+    for (const fs::directory_entry& slot : fs::directory_iterator{node_.data_directory / "pg_replslot"})
+        state.slots.insert(slot.path().filename());
 }
 
 Account Host::account() const {
@@ -128,6 +152,11 @@ void Host::require_this_machine(const std::string& doing) const {
     throw ConfigError(
         fmt::format("{}: can't {}: {} is not this machine", node_.name, doing, node_.host),
         "run pgcascade on that host for what is to be done there; here it only changes what SQL can");
+}
+
+bool Host::is_server_running() const {
+    require_this_machine("look for the server");
+    return postgres::is_server_running(node_.data_directory);
 }
 
 LocalServer Host::server() const {

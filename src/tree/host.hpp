@@ -23,11 +23,17 @@ class Host {
     // By the node's host: a loopback name, the directory of a Unix socket, or an address of an interface.
     bool is_this_machine() const { return is_this_machine_; }
 
-    // What is there, without the server's help. `names`: the settings whose configured values are wanted
-    // where the server does not answer. Throws nothing but Stopped: what can't be looked at is a `problem`.
-    HostState look(const std::vector<std::string>& names, bool server_answers) const;
+    // What is there, without the server's help. Throws nothing but Stopped: what can't be looked at is a
+    // `problem`.
+    HostState look() const;
+    // The same, and what a server that does not answer would say: its slots, and the configured values of
+    // these settings. That is slow: its program runs once for each.
+    HostState look_closely(const std::vector<std::string>& names) const;
 
     // Everything below throws ConfigError, with what to do by hand, where the node is elsewhere.
+
+    // Whether a server works in the node's data directory.
+    bool is_server_running() const;
 
     // The server in the node's data directory. Throws ConfigError where its version is not installed.
     postgres::LocalServer server() const;
@@ -58,6 +64,8 @@ class Host {
     Account account() const;
 
   private:
+    void look_at_files(HostState& state) const;
+    void look_at_silent_server(const std::vector<std::string>& names, HostState& state) const;
     void require_this_machine(const std::string& doing) const;
     std::optional<Problem> passfile_problem(const Account& account) const;
 

@@ -126,6 +126,8 @@ struct HostState {
     // What the server's files say, while it does not answer: by name, in PostgreSQL's base units. Only names
     // that are known to its version.
     std::map<std::string, std::string> configured;
+    // What the cascade file wants of this node, in the same words; only where `configured` differs from it.
+    std::map<std::string, std::string> wanted;
     std::set<std::string> slots;              // while it does not answer: the names of those it has
     std::optional<Problem> passfile_problem;  // its walreceiver could not use the passfile
     std::optional<Problem> problem;           // the directory can't be looked at

@@ -19,7 +19,7 @@ struct Plan {
 };
 
 // Pure: the same file and observation give the same plan. The observation has to come from a probe with
-// check_logins. The order keeps every moment safe: what a standby needs from its upstream (settings, role,
+// for_plan. The order keeps every moment safe: what a standby needs from its upstream (settings, role,
 // pg_hba.conf, slot) is there before the standby is; standbys raise the settings that are bound to the
 // primary's before it, and lower them after it; a standby has streamed from its new upstream before its slot
 // on the old one goes.

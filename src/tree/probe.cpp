@@ -163,9 +163,10 @@ class NodeProbe {
         NodeObservation seen;
         ask_server(seen);
         const Host host{cascade_, node_, options_.stop_fd};
-        seen.host = host.look(settings_of_interest(cascade_), seen.server.has_value());
+        seen.host = options_.for_plan && !seen.server ? host.look_closely(settings_of_interest(cascade_))
+                                                      : host.look();
         seen.is_other_server = serves_other_directory(seen);
-        if (options_.check_logins && seen.server && !seen.is_other_server)
+        if (options_.for_plan && seen.server && !seen.is_other_server)
             seen.replication_login = try_login(*seen.server);
         return seen;
     }

@@ -10,7 +10,9 @@ namespace pgcascade::tree {
 
 struct ProbeOptions {
     std::chrono::milliseconds timeout{5'000};  // of each login and each query
-    bool check_logins = false;                 // try the replication role at every upstream that needs it
+    // All that plan() needs, which takes longer: the replication role is tried at every upstream that needs
+    // it, and the program of each server that is down tells its settings.
+    bool for_plan = false;
     int stop_fd = -1;
 };
 

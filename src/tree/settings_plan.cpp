@@ -215,10 +215,18 @@ std::optional<SettingChange> SettingsPlan::change(const Node& node, const Demand
     // Nobody knows the minimum to be missed: it is left alone.
     if (!value && demand.is_minimum) return std::nullopt;
     if (demand.is_minimum && number(value) >= number(demand.value)) return std::nullopt;
-    if (!demand.is_minimum && value && same_value(*value, demand.value, kind_of(demand.name)))
-        return std::nullopt;
+    if (!demand.is_minimum && value && is_met_by_files(node, demand, *value)) return std::nullopt;
     const bool is_lowered = is_bound_to_primary(demand.name) && number(demand.value) < number(value);
     return SettingChange{demand.name, demand.value, false, is_lowered};
+}
+
+// By the server's own program; of an extension's setting, only a server that has loaded it knows the unit.
+bool SettingsPlan::is_met_by_files(const Node& node, const Demand& demand, const std::string& value) const {
+    const auto& wanted = observation_.node(node.name).host.wanted;
+    const auto same = wanted.find(demand.name);
+    const Setting kind = kind_of(demand.name);
+    return same_value(value, demand.value, kind) ||
+           (same != wanted.end() && same_value(value, same->second, kind));
 }
 
 std::optional<SettingChange> SettingsPlan::change_of_running(const Node& node, const Demand& demand,

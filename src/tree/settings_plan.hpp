@@ -52,6 +52,7 @@ class SettingsPlan {
     std::optional<double> capacity(const Node& node, const std::string& name) const;
     std::optional<SettingChange> change(const Node& node, const Demand& demand,
                                         std::vector<Problem>& problems) const;
+    bool is_met_by_files(const Node& node, const Demand& demand, const std::string& value) const;
     std::optional<SettingChange> change_of_running(const Node& node, const Demand& demand,
                                                    std::vector<Problem>& problems) const;
     void check_above_primary(const Node& node, std::vector<Problem>& problems) const;

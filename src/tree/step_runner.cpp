@@ -368,7 +368,7 @@ void StepRunner::do_step(const WaitStreaming& step) {
     const Host standby = host(step.node);
     try {
         wait_until(fmt::format("{} does not stream from {}", step.node, step.upstream), [&] {
-            if (standby.is_this_machine() && !standby.server().is_running())
+            if (standby.is_this_machine() && !standby.is_server_running())
                 throw Error(step.node + ": the server has ended");
             return why_not_streaming(step);
         });

@@ -20,9 +20,8 @@ StopOutcome stop_node(const Cascade& cascade, const Node& node, const StopOption
         const auto directory = postgres::inspect_data_directory(node.data_directory);
         if (directory.state != postgres::DataDirectory::State::kCluster)
             return {node.name, Kind::kWasDown, {}};
-        postgres::LocalServer server = host.server();
-        if (!server.is_running()) return {node.name, Kind::kWasDown, {}};
-        server.stop(options.mode, options.timeout);
+        if (!host.is_server_running()) return {node.name, Kind::kWasDown, {}};
+        host.server().stop(options.mode, options.timeout);
         return {node.name, Kind::kStopped, {}};
     } catch (const Stopped&) {
         throw;

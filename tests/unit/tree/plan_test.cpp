@@ -331,6 +331,15 @@ TEST_F(PlanTest, StoppedServerGetsItsSettingsBeforeItStarts) {
     EXPECT_EQ(all[3], "eu: start");
 }
 
+TEST_F(PlanTest, StoppedServerIsAskedWhetherOtherWordsMeanTheSame) {
+    for (const Node& one : cascade_.nodes) has_cluster(one.name);
+    node("primary").settings = {{"shared_buffers", "16MB"}};
+    seen("primary").host.configured["shared_buffers"] = "2048";
+    EXPECT_EQ(steps()[0], "primary: set shared_buffers = 16MB");
+    seen("primary").host.wanted["shared_buffers"] = "2048";
+    EXPECT_EQ(steps()[0], "primary: start");
+}
+
 TEST_F(PlanTest, PrimaryCutOffAfterInitdbStillGetsItsRole) {
     has_cluster("primary");
     seen("primary").host.slots.clear();
