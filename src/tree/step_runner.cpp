@@ -88,7 +88,11 @@ postgres::ConnectOptions StepRunner::connect_options(const std::string& node) co
 }
 
 std::unique_ptr<Connection> StepRunner::connect(const std::string& node) const {
-    return std::make_unique<Connection>(cascade_.conninfo(cascade_.node(node)), connect_options(node));
+    auto connection =
+        std::make_unique<Connection>(cascade_.conninfo(cascade_.node(node)), connect_options(node));
+    // With synchronous_standby_names, a commit would wait for standbys that are yet to be made.
+    connection->query("SET synchronous_commit = local");
+    return connection;
 }
 
 std::optional<std::string> StepRunner::password_of(const std::string& role,

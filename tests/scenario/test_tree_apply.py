@@ -255,6 +255,16 @@ def test_bad_value_of_a_setting_changes_nothing(fresh):
     fresh.apply()
 
 
+def test_primary_that_waits_for_synchronous_standbys_gets_them(version, nodes, directory):
+    tree = CascadeTree(nodes, version, directory, {"primary": None, "eu": "primary"})
+    tree.own_settings["primary"] = {"synchronous_standby_names": "eu"}
+    tree.write()
+    tree.apply()
+    tree.expect_whole()
+    assert tree.value("primary", "SELECT sync_state FROM pg_stat_replication") == "sync"
+    assert tree.plan(code=0) == []
+
+
 def test_ordinary_user_makes_a_tree_of_his_own(version, nodes):
     """Without root the servers run as whoever runs pgcascade."""
     if os.geteuid() != 0:
