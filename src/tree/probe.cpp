@@ -108,6 +108,15 @@ void observe_downstreams(Connection& connection, ServerState& state) {
     }
 }
 
+Setting placeholder(const std::string& value) {
+    Setting setting;
+    setting.value = value;
+    setting.type = "string";
+    setting.context = "sighup";
+    setting.source = "configuration file";
+    return setting;
+}
+
 void observe_settings(Connection& connection, const std::vector<std::string>& names, ServerState& state) {
     const std::string wanted = fmt::format("{{{}}}", fmt::join(names, ","));
     const Result rows = connection.query(
@@ -131,7 +140,11 @@ void observe_settings(Connection& connection, const std::vector<std::string>& na
         "WHERE lower(name) = ANY ($1::text[]) ORDER BY lower(name), seqno DESC",
         {wanted});
     for (int row = 0; row < files.rows(); ++row) {
-        const auto setting = state.settings.find(std::string{files.at(row, 0)});
+        const std::string name{files.at(row, 0)};
+        // pg_settings hides those of an extension that is not loaded: the server has the text, and no more.
+        if (name.find('.') != std::string::npos && !state.settings.contains(name))
+            state.settings.emplace(name, placeholder(std::string{files.at(row, 1)}));
+        const auto setting = state.settings.find(name);
         if (setting != state.settings.end()) setting->second.in_files = files.text(row, 1);
     }
 }
