@@ -14,6 +14,7 @@
 #include "tree/passfile.hpp"
 #include "tree/probe.hpp"
 #include "tree/setting_value.hpp"
+#include "tree/stall_watch.hpp"
 
 namespace pgcascade::tree {
 
@@ -105,8 +106,7 @@ std::optional<std::string> StepRunner::password_of(const std::string& role,
 
 void StepRunner::wait_until(const std::string& what,
                             const std::function<std::optional<std::string>()>& look) const {
-    std::string last;
-    SteadyTime deadline = steady_now() + options_.stall_timeout;
+    StallWatch watch{options_.stall_timeout, steady_now()};
     for (;;) {
         std::optional<std::string> now;
         std::string hint;
@@ -117,10 +117,8 @@ void StepRunner::wait_until(const std::string& what,
             hint = problem.hint();
         }
         if (!now) return;
-        if (*now != last) deadline = steady_now() + options_.stall_timeout;
-        last = *now;
-        if (steady_now() > deadline)
-            throw Error(fmt::format("{} within {} s: {}", what, options_.stall_timeout.count() / 1000, last),
+        if (watch.is_stalled(*now, steady_now()))
+            throw Error(fmt::format("{} within {} s: {}", what, options_.stall_timeout.count() / 1000, *now),
                         hint);
         wait_for(-1, 0, kLookMs, options_.stop_fd);
     }

@@ -49,8 +49,8 @@ class StepRunner {
     void check_move(const StreamFrom& step) const;
     std::optional<std::string> why_not_streaming(const WaitStreaming& step) const;
 
-    // Looks again and again until `look` returns nothing. What it returns says how far things are: while that
-    // changes there is progress, and once it has not changed for the stall time-out, this throws `what` with
+    // Looks again and again until `look` returns nothing. What it returns says how far things are: a text
+    // that is new is progress, and once there has been none for the stall time-out, this throws `what` with
     // it. A server that can't be reached counts as no progress.
     void wait_until(const std::string& what, const std::function<std::optional<std::string>()>& look) const;
 
