@@ -127,7 +127,10 @@ void Host::look_at_silent_server(const std::vector<std::string>& names, HostStat
 }
 
 Account Host::account() const {
-    if (cascade_.account && !fs::exists(node_.data_directory)) return Account::named(*cascade_.account);
+    // An empty directory of root's is a mount point, which nobody has been given yet.
+    struct stat status {};
+    const bool is_free = ::stat(node_.data_directory.c_str(), &status) != 0 || status.st_uid == 0;
+    if (cascade_.account && is_free) return Account::named(*cascade_.account);
     return LocalServer::account_for(node_.data_directory);
 }
 

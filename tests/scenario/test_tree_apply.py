@@ -277,6 +277,22 @@ def test_primary_that_waits_for_synchronous_standbys_gets_them(version, nodes, d
     assert tree.plan(code=0) == []
 
 
+def test_empty_directory_of_root_goes_to_the_account_of_the_file(version, nodes, directory):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives directories away")
+    tree = CascadeTree(nodes, version, directory, {"primary": None, "eu": "primary"})
+    tree.cascade["account"] = "nobody"
+    tree.write()
+    for node in tree.nodes.values():
+        node.data_directory.mkdir()
+    tree.apply()
+    tree.expect_whole()
+    for node in tree.nodes.values():
+        assert os.stat(node.data_directory).st_uid == pwd.getpwnam("nobody").pw_uid
+        assert os.stat(f"/proc/{node.pid()}").st_uid == pwd.getpwnam("nobody").pw_uid
+    assert tree.plan(code=0) == []
+
+
 def test_ordinary_user_makes_a_tree_of_his_own(version, nodes):
     """Without root the servers run as whoever runs pgcascade."""
     if os.geteuid() != 0:
