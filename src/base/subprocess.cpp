@@ -1,5 +1,6 @@
 #include "base/subprocess.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -64,6 +65,9 @@ Prepared prepare(const Command& command) {
     prepared.arguments.push_back(nullptr);
     for (char** entry = environ; *entry != nullptr; ++entry) {
         const std::string_view text{*entry};
+        const std::string_view name = text.substr(0, text.find('='));
+        const auto& hidden = command.hidden_variables;
+        if (std::find(hidden.begin(), hidden.end(), name) != hidden.end()) continue;
         if (command.account && (text.starts_with("HOME=") || text.starts_with("USER="))) continue;
         prepared.environment_strings.emplace_back(text);
     }

@@ -31,7 +31,8 @@ struct Command {
     std::optional<Account> account;      // nothing: as this process
     std::filesystem::path directory;     // working directory; empty: "/" with an account, else unchanged
     std::string input;                   // standard input
-    bool end_with_parent = false;        // SIGTERM when this process (strictly: the calling thread) is gone
+    std::vector<std::string> hidden_variables = {};  // of the environment, which it does not get
+    bool end_with_parent = false;  // SIGTERM when this process (strictly: the calling thread) is gone
 };
 
 // Runs the command to its end and collects what it prints. A grandchild that keeps the output open does not

@@ -125,6 +125,11 @@ static Conninfo complete(const Conninfo& conninfo, Replication replication) {
 }
 
 static std::unique_ptr<PGconn, decltype(&PQfinish)> start_connecting(const Conninfo& conninfo) {
+    // To libpq, PGPASSWORD goes before the password file, even one that the connection string names. An empty
+    // password keeps PGPASSWORD out and has the file read; only the string form can give one (fe-connect.c:
+    // conninfo_array_parse passes over empty values).
+    if (conninfo.get("passfile") && !conninfo.get("password"))
+        return {PQconnectStart(conninfo.with("password", "").to_string().c_str()), PQfinish};
     std::vector<const char*> keywords;
     std::vector<const char*> values;
     for (const auto& [keyword, value] : conninfo.pairs()) {

@@ -40,6 +40,56 @@ bool is_root() {
     return ::geteuid() == 0;
 }
 
+// What libpq reads (fe-connect.c, PQconninfoOptions and EnvironmentOptions, to version 18). They are for
+// whoever runs this program: a server would keep them, and its walreceiver prefers PGPASSWORD to a passfile.
+const std::vector<std::string>& libpq_variables() {
+    static const std::vector<std::string> kNames = {"PGAPPNAME",
+                                                    "PGCHANNELBINDING",
+                                                    "PGCLIENTENCODING",
+                                                    "PGCONNECT_TIMEOUT",
+                                                    "PGDATABASE",
+                                                    "PGDATESTYLE",
+                                                    "PGGEQO",
+                                                    "PGGSSDELEGATION",
+                                                    "PGGSSENCMODE",
+                                                    "PGGSSLIB",
+                                                    "PGHOST",
+                                                    "PGHOSTADDR",
+                                                    "PGKRBSRVNAME",
+                                                    "PGLOADBALANCEHOSTS",
+                                                    "PGMAXPROTOCOLVERSION",
+                                                    "PGMINPROTOCOLVERSION",
+                                                    "PGOAUTHCAFILE",
+                                                    "PGOAUTHDEBUG",
+                                                    "PGOPTIONS",
+                                                    "PGPASSFILE",
+                                                    "PGPASSWORD",
+                                                    "PGPORT",
+                                                    "PGREALM",
+                                                    "PGREQUIREAUTH",
+                                                    "PGREQUIREPEER",
+                                                    "PGREQUIRESSL",
+                                                    "PGSERVICE",
+                                                    "PGSERVICEFILE",
+                                                    "PGSSLCERT",
+                                                    "PGSSLCERTMODE",
+                                                    "PGSSLCOMPRESSION",
+                                                    "PGSSLCRL",
+                                                    "PGSSLCRLDIR",
+                                                    "PGSSLKEY",
+                                                    "PGSSLMAXPROTOCOLVERSION",
+                                                    "PGSSLMINPROTOCOLVERSION",
+                                                    "PGSSLMODE",
+                                                    "PGSSLNEGOTIATION",
+                                                    "PGSSLROOTCERT",
+                                                    "PGSSLSNI",
+                                                    "PGSYSCONFDIR",
+                                                    "PGTARGETSESSIONATTRS",
+                                                    "PGTZ",
+                                                    "PGUSER"};
+    return kNames;
+}
+
 [[noreturn]] void rethrow(const std::string& doing, const fs::filesystem_error& problem) {
     throw SystemError(doing + ": " + problem.path1().string(), problem.code().value());
 }
@@ -239,6 +289,7 @@ void LocalServer::run_initdb(const InitOptions& options, const fs::path& directo
          .account = account_,
          .directory = data_directory_,  // where wait_for_leftovers() finds it
          .input = options.superuser_password + "\n",
+         .hidden_variables = libpq_variables(),
          .end_with_parent = true},
         stop_fd_);
     if (result.exit_status != 0)
@@ -301,7 +352,8 @@ CommandResult LocalServer::run_postgres(const std::vector<std::string>& argument
     Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
                     .account = account_,
                     .directory = {},
-                    .input = {}};
+                    .input = {},
+                    .hidden_variables = libpq_variables()};
     for (std::string& option : options_of_last_start(data_directory_))
         command.arguments.push_back(std::move(option));
     command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
@@ -424,7 +476,8 @@ void LocalServer::start(milliseconds standby_timeout) {
     Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
                     .account = account_,
                     .directory = {},
-                    .input = {}};
+                    .input = {},
+                    .hidden_variables = libpq_variables()};
     for (std::string& option : options_of_last_start(data_directory_))
         command.arguments.push_back(std::move(option));
     diagnostics::detail("starting the server in " + data_directory_.string());

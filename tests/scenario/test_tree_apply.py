@@ -277,6 +277,18 @@ def test_primary_that_waits_for_synchronous_standbys_gets_them(version, nodes, d
     assert tree.plan(code=0) == []
 
 
+def test_passfile_goes_before_pgpassword_which_no_server_gets(version, nodes, directory):
+    tree = CascadeTree(nodes, version, directory, {"primary": None, "eu": "primary"})
+    run = lambda command: program_run.run(command, tree.file, env={**tree.env, "PGPASSWORD": "wrong"}, timeout=180)
+    run("apply").expect(0)
+    tree.expect_whole()
+    run("plan").expect(0)
+    for node in tree.nodes.values():
+        with open(f"/proc/{node.pid()}/environ", "rb") as environment:
+            names = [entry.split(b"=")[0] for entry in environment.read().split(b"\0")]
+        assert b"PATH" in names and b"PGPASSWORD" not in names and b"PGPASSFILE" not in names
+
+
 def test_empty_directory_of_root_goes_to_the_account_of_the_file(version, nodes, directory):
     if os.geteuid() != 0:
         pytest.skip("only root gives directories away")
