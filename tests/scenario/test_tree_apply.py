@@ -242,15 +242,18 @@ def test_port_changes_through_the_file(fresh):
 
 
 def test_setting_of_an_extension_that_is_not_loaded_converges(fresh):
-    fresh.own_settings["us-1"] = {'"auto_explain.log_min_duration"': "1s"}
+    fresh.own_settings["eu-1"] = {'"auto_explain.log_min_duration"': "1s"}
     fresh.write()
-    assert fresh.plan(code=3) == ["us-1: set auto_explain.log_min_duration = 1s"]
+    assert fresh.plan(code=3) == ["eu-1: set auto_explain.log_min_duration = 1s"]
     fresh.apply()
     assert fresh.plan(code=0) == []
-    fresh.own_settings["us-1"] = {'"auto_explain.log_min_duration"': "2s"}
+    fresh.own_settings["eu-1"] = {'"auto_explain.log_min_duration"': "2s"}
     fresh.write()
     fresh.apply()
-    assert fresh.value("us-1", "SHOW auto_explain.log_min_duration") == "2s"
+    assert fresh.value("eu-1", "SHOW auto_explain.log_min_duration") == "2s"
+    fresh.own_settings["eu-1"] = {}
+    fresh.write()
+    assert fresh.plan(code=0) == []
 
 
 def test_bad_value_of_a_setting_changes_nothing(fresh):
