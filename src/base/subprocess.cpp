@@ -1,6 +1,5 @@
 #include "base/subprocess.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -66,8 +65,7 @@ Prepared prepare(const Command& command) {
     for (char** entry = environ; *entry != nullptr; ++entry) {
         const std::string_view text{*entry};
         const std::string_view name = text.substr(0, text.find('='));
-        const auto& hidden = command.hidden_variables;
-        if (std::find(hidden.begin(), hidden.end(), name) != hidden.end()) continue;
+        if (command.takes_variable != nullptr && !command.takes_variable(name)) continue;
         if (command.account && (text.starts_with("HOME=") || text.starts_with("USER="))) continue;
         prepared.environment_strings.emplace_back(text);
     }

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.hpp"
@@ -31,7 +32,7 @@ struct Command {
     std::optional<Account> account;      // nothing: as this process
     std::filesystem::path directory;     // working directory; empty: "/" with an account, else unchanged
     std::string input;                   // standard input
-    std::vector<std::string> hidden_variables = {};  // of the environment, which it does not get
+    bool (*takes_variable)(std::string_view name) = nullptr;  // of the environment; null: all of it
     bool end_with_parent = false;  // SIGTERM when this process (strictly: the calling thread) is gone
 };
 

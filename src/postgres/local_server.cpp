@@ -40,54 +40,10 @@ bool is_root() {
     return ::geteuid() == 0;
 }
 
-// What libpq reads (fe-connect.c, PQconninfoOptions and EnvironmentOptions, to version 18). They are for
-// whoever runs this program: a server would keep them, and its walreceiver prefers PGPASSWORD to a passfile.
-const std::vector<std::string>& libpq_variables() {
-    static const std::vector<std::string> kNames = {"PGAPPNAME",
-                                                    "PGCHANNELBINDING",
-                                                    "PGCLIENTENCODING",
-                                                    "PGCONNECT_TIMEOUT",
-                                                    "PGDATABASE",
-                                                    "PGDATESTYLE",
-                                                    "PGGEQO",
-                                                    "PGGSSDELEGATION",
-                                                    "PGGSSENCMODE",
-                                                    "PGGSSLIB",
-                                                    "PGHOST",
-                                                    "PGHOSTADDR",
-                                                    "PGKRBSRVNAME",
-                                                    "PGLOADBALANCEHOSTS",
-                                                    "PGMAXPROTOCOLVERSION",
-                                                    "PGMINPROTOCOLVERSION",
-                                                    "PGOAUTHCAFILE",
-                                                    "PGOAUTHDEBUG",
-                                                    "PGOPTIONS",
-                                                    "PGPASSFILE",
-                                                    "PGPASSWORD",
-                                                    "PGPORT",
-                                                    "PGREALM",
-                                                    "PGREQUIREAUTH",
-                                                    "PGREQUIREPEER",
-                                                    "PGREQUIRESSL",
-                                                    "PGSERVICE",
-                                                    "PGSERVICEFILE",
-                                                    "PGSSLCERT",
-                                                    "PGSSLCERTMODE",
-                                                    "PGSSLCOMPRESSION",
-                                                    "PGSSLCRL",
-                                                    "PGSSLCRLDIR",
-                                                    "PGSSLKEY",
-                                                    "PGSSLMAXPROTOCOLVERSION",
-                                                    "PGSSLMINPROTOCOLVERSION",
-                                                    "PGSSLMODE",
-                                                    "PGSSLNEGOTIATION",
-                                                    "PGSSLROOTCERT",
-                                                    "PGSSLSNI",
-                                                    "PGSYSCONFDIR",
-                                                    "PGTARGETSESSIONATTRS",
-                                                    "PGTZ",
-                                                    "PGUSER"};
-    return kNames;
+// PG… is libpq's, and for whoever runs this program: a server would keep it, and its walreceiver prefers
+// PGPASSWORD to a passfile. PG_… (PG_OOM_ADJUST_FILE) is the server's own.
+bool is_for_a_server(std::string_view variable) {
+    return !variable.starts_with("PG") || variable.starts_with("PG_");
 }
 
 [[noreturn]] void rethrow(const std::string& doing, const fs::filesystem_error& problem) {
@@ -289,7 +245,7 @@ void LocalServer::run_initdb(const InitOptions& options, const fs::path& directo
          .account = account_,
          .directory = data_directory_,  // where wait_for_leftovers() finds it
          .input = options.superuser_password + "\n",
-         .hidden_variables = libpq_variables(),
+         .takes_variable = is_for_a_server,
          .end_with_parent = true},
         stop_fd_);
     if (result.exit_status != 0)
@@ -353,7 +309,7 @@ CommandResult LocalServer::run_postgres(const std::vector<std::string>& argument
                     .account = account_,
                     .directory = {},
                     .input = {},
-                    .hidden_variables = libpq_variables()};
+                    .takes_variable = is_for_a_server};
     for (std::string& option : options_of_last_start(data_directory_))
         command.arguments.push_back(std::move(option));
     command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
@@ -477,7 +433,7 @@ void LocalServer::start(milliseconds standby_timeout) {
                     .account = account_,
                     .directory = {},
                     .input = {},
-                    .hidden_variables = libpq_variables()};
+                    .takes_variable = is_for_a_server};
     for (std::string& option : options_of_last_start(data_directory_))
         command.arguments.push_back(std::move(option));
     diagnostics::detail("starting the server in " + data_directory_.string());
