@@ -16,7 +16,7 @@ namespace pgcascade::cli {
 
 namespace {
 
-using StopMode = postgres::LocalServer::StopMode;
+using StopMode = postgres::StopMode;
 using tree::StopOutcome;
 
 struct StopArguments {

@@ -164,12 +164,10 @@ ServersOnStage::~ServersOnStage() {
     if (cascade_ == nullptr) return;
     try {
         // Nobody needs their data any more, and nobody wants to wait: this may be the way out of a Ctrl-C.
-        tree::stop(*cascade_, {.mode = postgres::LocalServer::StopMode::kImmediate},
-                   [](const tree::StopOutcome& outcome) {
-                       if (outcome.kind == tree::StopOutcome::Kind::kFailed)
-                           diagnostics::warning(outcome.node + ": " + outcome.problem.what,
-                                                outcome.problem.hint);
-                   });
+        tree::stop(*cascade_, {.mode = postgres::StopMode::kImmediate}, [](const tree::StopOutcome& outcome) {
+            if (outcome.kind == tree::StopOutcome::Kind::kFailed)
+                diagnostics::warning(outcome.node + ": " + outcome.problem.what, outcome.problem.hint);
+        });
     } catch (const std::exception& problem) {
         diagnostics::error(problem);
     }

@@ -157,13 +157,13 @@ void wait_for_pid_file(const fs::path& data_directory, const DetachedProcess& se
     }
 }
 
-int stop_signal(LocalServer::StopMode mode) {
+int stop_signal(StopMode mode) {
     switch (mode) {
-        case LocalServer::StopMode::kSmart:
+        case StopMode::kSmart:
             return SIGTERM;
-        case LocalServer::StopMode::kFast:
+        case StopMode::kFast:
             return SIGINT;
-        case LocalServer::StopMode::kImmediate:
+        case StopMode::kImmediate:
             return SIGQUIT;
     }
     return SIGINT;
@@ -365,11 +365,7 @@ bool LocalServer::is_running() const {
 }
 
 fs::path LocalServer::log_file() const {
-    fs::path beside = data_directory_;
-    beside += ".log";
-    const bool writable = fs::exists(beside) ? ::access(beside.c_str(), W_OK) == 0
-                                             : ::access(beside.parent_path().c_str(), W_OK) == 0;
-    return writable ? beside : data_directory_ / "log" / "pgcascade.log";
+    return log_beside(data_directory_);
 }
 
 std::string LocalServer::log_tail() const {
@@ -448,21 +444,26 @@ void LocalServer::start(milliseconds standby_timeout) {
 }
 
 void LocalServer::stop(StopMode mode, milliseconds timeout) {
-    const auto file = read_postmaster_pid(data_directory_);
+    stop_server(data_directory_, mode, timeout, stop_fd_);
+}
+
+void stop_server(const fs::path& data_directory, StopMode mode, milliseconds timeout, int stop_fd) {
+    const auto file = read_postmaster_pid(data_directory);
     if (!file) return;
     const FileDescriptor process = open_process(file->pid);
     // Looked at only now that the number can't pass to another process.
-    if (!process || !is_server_process(file->pid, data_directory_)) return;
+    if (!process || !is_server_process(file->pid, data_directory)) return;
     if (::syscall(SYS_pidfd_send_signal, process.get(), stop_signal(mode), nullptr, 0) != 0) {
         if (errno == ESRCH) return;
-        throw SystemError("can't stop the server in " + data_directory_.string(), errno,
-                          "run pgcascade as " + account_.name + ", or as root");
+        throw SystemError("can't stop the server in " + data_directory.string(), errno,
+                          "run pgcascade as the account that the server runs as, or as root");
     }
     const int timeout_ms = timeout.count() > 0 ? static_cast<int>(timeout.count()) : -1;
-    if (wait_for(process.get(), POLLIN, timeout_ms, stop_fd_) == 0)
+    if (wait_for(process.get(), POLLIN, timeout_ms, stop_fd) == 0)
         throw SystemError(
             fmt::format("the server in {} has not stopped within {} ms; its log ends:\n{}",
-                        data_directory_.string(), timeout.count(), log_tail()),
+                        data_directory.string(), timeout.count(),
+                        tail_of_log(log_beside(data_directory), 0, data_directory)),
             0, "it waits for its clients (smart) or its standbys (fast): stop it with another mode");
 }
 

@@ -17,6 +17,14 @@
 
 namespace pgcascade::postgres {
 
+enum class StopMode { kSmart, kFast, kImmediate };
+
+// Returns once the server has ended, at once where none runs. A fast stop of an upstream waits until its
+// standbys have received everything. Needs no program of PostgreSQL's. Throws SystemError when it takes
+// longer than `timeout` (0: no limit), Stopped where stop_fd gets readable.
+void stop_server(const std::filesystem::path& data_directory, StopMode mode,
+                 std::chrono::milliseconds timeout, int stop_fd);
+
 class LocalServer {
   public:
     // stop_fd: where it gets readable, the waits of init(), start() and stop() end with Stopped.
@@ -73,10 +81,7 @@ class LocalServer {
     // SystemError with the tail of its log.
     void start(std::chrono::milliseconds standby_timeout = std::chrono::milliseconds{60'000});
 
-    enum class StopMode { kSmart, kFast, kImmediate };
-    // Returns once the server has ended, at once where it does not run. A fast stop of an upstream waits
-    // until its standbys have received everything. Throws SystemError when it takes longer than `timeout` (0:
-    // no limit).
+    // As stop_server().
     void stop(StopMode mode = StopMode::kFast,
               std::chrono::milliseconds timeout = std::chrono::milliseconds{60'000});
 
@@ -85,9 +90,8 @@ class LocalServer {
         start();
     }
 
-    // Where start() sends what the server prints: <data_directory>.log, so that it is no part of a base
-    // backup; or log/pgcascade.log within, where the parent directory is not writable. A server with a
-    // logging_collector goes on in files of its own.
+    // Where start() sends what the server prints: log_beside(). A server with a logging_collector goes on in
+    // files of its own.
     std::filesystem::path log_file() const;
     std::string log_tail() const;  // its last lines, for a message
     const std::filesystem::path& data_directory() const { return data_directory_; }

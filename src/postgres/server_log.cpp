@@ -45,6 +45,14 @@ std::string collected_log(const fs::path& data_directory) {
 
 }  // namespace
 
+fs::path log_beside(const fs::path& data_directory) {
+    fs::path beside = data_directory;
+    beside += ".log";
+    const bool writable = fs::exists(beside) ? ::access(beside.c_str(), W_OK) == 0
+                                             : ::access(beside.parent_path().c_str(), W_OK) == 0;
+    return writable ? beside : data_directory / "log" / "pgcascade.log";
+}
+
 std::string last_lines(const std::string& text, int count) {
     std::size_t begin = text.size();
     while (begin > 0 && (text[begin - 1] == '\n')) --begin;

@@ -11,6 +11,10 @@
 
 namespace pgcascade::postgres {
 
+// <data_directory>.log, so that it is no part of a base backup; or log/pgcascade.log within, where the parent
+// directory is not writable.
+std::filesystem::path log_beside(const std::filesystem::path& data_directory);
+
 std::string last_lines(const std::string& text, int count);
 
 // Opens the log to append to it; as root, gives it to the server's account. Makes the directory in which it

@@ -21,7 +21,7 @@ StopOutcome stop_node(const Cascade& cascade, const Node& node, const StopOption
         if (directory.state != postgres::DataDirectory::State::kCluster)
             return {node.name, Kind::kWasDown, {}};
         if (!host.is_server_running()) return {node.name, Kind::kWasDown, {}};
-        host.server().stop(options.mode, options.timeout);
+        postgres::stop_server(node.data_directory, options.mode, options.timeout, options.stop_fd);
         return {node.name, Kind::kStopped, {}};
     } catch (const Stopped&) {
         throw;

@@ -12,7 +12,7 @@
 namespace pgcascade::tree {
 
 struct StopOptions {
-    postgres::LocalServer::StopMode mode = postgres::LocalServer::StopMode::kFast;
+    postgres::StopMode mode = postgres::StopMode::kFast;
     std::chrono::milliseconds timeout{60'000};  // for each server; 0: none
     int stop_fd = -1;
 };

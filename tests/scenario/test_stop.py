@@ -71,6 +71,10 @@ def test_all_nodes_end_at_the_same_lsn(nodes, version, directory, pgcascade):
     assert len({node.value("SELECT count(*) FROM t") for node in tree.nodes}) == 1
 
 
+def test_no_program_of_the_server_is_needed(tree, pgcascade):
+    pgcascade("stop", tree.file, env={"PGCASCADE_BINDIR": "/nonexistent"}).expect(0)
+
+
 def test_a_tree_that_is_down_is_left_alone(tree, pgcascade):
     pgcascade("stop", tree.file).expect(0)
     finished = pgcascade("stop", tree.file).expect(0)

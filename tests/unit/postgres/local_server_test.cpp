@@ -90,7 +90,7 @@ class LocalServerTest : public testing::TestWithParam<const char*> {
 
     void TearDown() override {
         for (const fs::directory_entry& entry : fs::directory_iterator{root_})
-            if (entry.is_directory()) server(entry.path()).stop(LocalServer::StopMode::kImmediate);
+            if (entry.is_directory()) server(entry.path()).stop(StopMode::kImmediate);
         fs::remove_all(root_);
     }
 
@@ -292,7 +292,7 @@ TEST_P(LocalServerTest, SmartStopThatWaitsForAClientTimesOut) {
     LocalServer one = make_server();
     one.start();
     Connection connection{conninfo()};
-    EXPECT_THROW(one.stop(LocalServer::StopMode::kSmart, std::chrono::milliseconds{200}), SystemError);
+    EXPECT_THROW(one.stop(StopMode::kSmart, std::chrono::milliseconds{200}), SystemError);
     EXPECT_TRUE(one.is_running());
     one.stop();
     EXPECT_FALSE(one.is_running());
