@@ -10,6 +10,7 @@
 #include "base/clock.hpp"
 #include "base/diagnostics.hpp"
 #include "base/stop_signal.hpp"
+#include "postgres/login_failure.hpp"
 
 namespace pgcascade::postgres {
 
@@ -28,44 +29,6 @@ std::string field(const PGresult* result, int code) {
     return text != nullptr ? text : "";
 }
 
-// libpq 15 keeps no SQLSTATE of a failed login; the text of the server's message is all there is.
-struct LoginFailure {
-    const char* text;
-    const char* sqlstate;
-    const char* hint;
-};
-
-constexpr LoginFailure kLoginFailures[] = {
-    {"password authentication failed", "28P01",
-     "check the password: in the connection string, PGPASSWORD, or the password file (~/.pgpass, mode 0600)"},
-    {"no password supplied", "28P01",
-     "give the password in PGPASSWORD or in the password file (~/.pgpass, mode 0600)"},
-    {"no pg_hba.conf entry", "28000",
-     "add a line for this host, user and database (\"replication\" for physical replication) to pg_hba.conf "
-     "on the server, then: SELECT pg_reload_conf()"},
-    {"pg_hba.conf rejects", "28000",
-     "a line of pg_hba.conf on the server rejects this host, user and database: change it, then: SELECT "
-     "pg_reload_conf()"},
-    {"Peer authentication failed", "28000",
-     "the operating system account must match the role: connect with host=127.0.0.1 and a password, or "
-     "change pg_hba.conf"},
-    {"must be superuser or replication role", "42501", "give the role the right: ALTER ROLE … REPLICATION"},
-    {"permission denied to start WAL sender", "42501", "give the role the right: ALTER ROLE … REPLICATION"},
-    {"number of requested standby connections exceeds", "53300",
-     "raise max_wal_senders on the server (needs a restart)"},
-    {"does not exist", "3D000", "check the name of the role and of the database"},
-    {"is not permitted to log in", "28000", "ALTER ROLE … LOGIN"},
-};
-
-const LoginFailure* find_login_failure(std::string_view message) {
-    if (message.find("FATAL:") == std::string_view::npos &&
-        message.find("no password supplied") == std::string_view::npos)
-        return nullptr;
-    for (const LoginFailure& failure : kLoginFailures)
-        if (message.find(failure.text) != std::string_view::npos) return &failure;
-    return nullptr;
-}
-
 std::string address(const Conninfo& conninfo) {
     const std::string host = conninfo.get("host").value_or(conninfo.get("hostaddr").value_or(""));
     const std::string port = conninfo.get("port").value_or("");
@@ -74,8 +37,10 @@ std::string address(const Conninfo& conninfo) {
 }
 
 void report_notice(void* name, const PGresult* result) {
-    diagnostics::detail(*static_cast<const std::string*>(name) + ": " +
-                        trimmed(PQresultErrorMessage(result)));
+    // Asked for, as the text that the result holds is verbose where it came during the login.
+    const std::unique_ptr<char, decltype(&PQfreemem)> text{
+        PQresultVerboseErrorMessage(result, PQERRORS_DEFAULT, PQSHOW_CONTEXT_ERRORS), PQfreemem};
+    diagnostics::detail(*static_cast<const std::string*>(name) + ": " + trimmed(text.get()));
 }
 
 }  // namespace
@@ -145,6 +110,8 @@ void Connection::log_in(const Conninfo& conninfo) {
     const Conninfo whole = complete(conninfo, options_.replication);
     connection_ = start_connecting(whole);
     if (!connection_) throw std::bad_alloc{};
+    PQsetErrorVerbosity(connection_.get(), PQERRORS_VERBOSE);  // for the SQLSTATE of a refusal
+    PQsetNoticeReceiver(connection_.get(), report_notice, &name_);
     const SteadyTime deadline = steady_now() + options_.timeout;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     while (PQstatus(connection_.get()) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
@@ -159,9 +126,24 @@ void Connection::log_in(const Conninfo& conninfo) {
                                   "check host and port, and that no firewall stands between");
         status = PQconnectPoll(connection_.get());
     }
-    if (PQstatus(connection_.get()) != CONNECTION_OK) throw_error(nullptr, "can't connect");
+    if (PQstatus(connection_.get()) != CONNECTION_OK) throw_login_error();
+    PQsetErrorVerbosity(connection_.get(), PQERRORS_DEFAULT);
     PQsetnonblocking(connection_.get(), 1);
-    PQsetNoticeReceiver(connection_.get(), report_notice, &name_);
+}
+
+void Connection::throw_login_error() const {
+    const LoginFailure failure = read_login_failure(PQerrorMessage(connection_.get()));
+    const std::string what = fmt::format("{}: can't connect: {}", name_, failure.text);
+    const std::optional<Refusal> refusal =
+        PQconnectionNeedsPassword(connection_.get()) != 0 ? missing_password() : find_refusal(failure);
+    if (refusal) throw LoginError(what, refusal->sqlstate, refusal->hint);
+    const bool nobody_listens = failure.text.find("refused") != std::string::npos ||
+                                failure.text.find("No such file") != std::string::npos;
+    throw ConnectionError(
+        what,
+        nobody_listens
+            ? "is the server running there, and does it listen on that address (listen_addresses, port)?"
+            : "");
 }
 
 void Connection::throw_error(const PGresult* result, const std::string& while_doing) const {
@@ -173,15 +155,8 @@ void Connection::throw_error(const PGresult* result, const std::string& while_do
         throw ServerError(what, field(result, PG_DIAG_SQLSTATE), field(result, PG_DIAG_MESSAGE_HINT));
     }
     const std::string reason = trimmed(PQerrorMessage(connection_.get()));
-    const std::string what =
-        fmt::format("{}: {}: {}", name_, while_doing, reason.empty() ? "connection lost" : reason);
-    if (const LoginFailure* failure = find_login_failure(reason))
-        throw LoginError(what, failure->sqlstate, failure->hint);
     throw ConnectionError(
-        what,
-        reason.find("refused") != std::string::npos || reason.find("No such file") != std::string::npos
-            ? "is the server running there, and does it listen on that address (listen_addresses, port)?"
-            : "");
+        fmt::format("{}: {}: {}", name_, while_doing, reason.empty() ? "connection lost" : reason));
 }
 
 void Connection::flush(const std::string& while_doing) {

@@ -103,6 +103,7 @@ class Connection {
   private:
     friend class CleaningUp;
     void log_in(const Conninfo& conninfo);
+    [[noreturn]] void throw_login_error() const;
     void flush(const std::string& while_doing);
     Result last_result(const std::string& sql);
 

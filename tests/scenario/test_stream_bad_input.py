@@ -2,6 +2,7 @@
 
 import pytest
 
+from fake_login_server import FakeLoginServer, refusal
 from pg_node import PgNodes, free_port
 from waiting import wait_for
 
@@ -69,6 +70,32 @@ def test_a_wrong_password_is_never_repeated(refused, server):
 def test_a_password_that_breaks_the_connection_string_is_not_repeated(refused, conninfo):
     done = refused(conninfo, "can't read the connection string", "hint: ", "%40")
     assert "s3cret" not in done.stderr and "guess" not in done.stderr
+
+
+def test_a_refusal_in_another_language_is_not_retried(refused):
+    german = refusal("28P01", "Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen")
+    with FakeLoginServer(german) as server:
+        done = refused(server.conninfo(), "FATAL:  Passwort-Authentifizierung für Benutzer »u«", "hint: check the password")
+    assert "28P01" not in done.stderr and "auth.c" not in done.stderr, done
+
+
+def test_every_command_understands_a_refusal_in_another_language(pgcascade):
+    german = refusal("3D000", "Datenbank »d« existiert nicht", S="SCHWERWIEGEND")
+    with FakeLoginServer(german) as fake:
+        done = pgcascade("slot", "list", fake.conninfo()).expect(1)
+    assert "SCHWERWIEGEND:  Datenbank »d« existiert nicht" in done.stderr
+    assert "hint: check the name of the database" in done.stderr
+
+
+def test_a_server_that_asks_for_a_password_where_there_is_none(refused, server):
+    refused(server.conninfo(password=None), "no password", "hint: give the password in PGPASSWORD")
+
+
+def test_a_starting_server_is_told_with_its_detail(refused):
+    not_yet = refusal("57P03", "the database system is not yet accepting connections", D="Consistent recovery state …")
+    with FakeLoginServer(not_yet) as server:
+        done = refused(server.conninfo(), "not yet accepting connections", "DETAIL:  Consistent recovery")
+    assert "57P03" not in done.stderr and "hint" not in done.stderr, done
 
 
 def test_no_replication_privilege(refused, server):
