@@ -1,6 +1,8 @@
 #include "postgres/connection.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "base/clock.hpp"
 #include "base/diagnostics.hpp"
 #include "base/stop_signal.hpp"
+#include "postgres/host_list.hpp"
 #include "postgres/login_failure.hpp"
 
 namespace pgcascade::postgres {
@@ -106,36 +109,68 @@ static std::unique_ptr<PGconn, decltype(&PQfinish)> start_connecting(const Conni
     return {PQconnectStartParams(keywords.data(), values.data(), 0), PQfinish};
 }
 
-void Connection::log_in(const Conninfo& conninfo) {
-    const Conninfo whole = complete(conninfo, options_.replication);
-    connection_ = start_connecting(whole);
-    if (!connection_) throw std::bad_alloc{};
-    PQsetErrorVerbosity(connection_.get(), PQERRORS_VERBOSE);  // for the SQLSTATE of a refusal
-    PQsetNoticeReceiver(connection_.get(), report_notice, &name_);
-    const SteadyTime deadline = steady_now() + options_.timeout;
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-    while (PQstatus(connection_.get()) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
-           status != PGRES_POLLING_FAILED) {
-        const short wanted = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        int left = -1;
-        if (options_.timeout.count() > 0)
-            left = static_cast<int>(
-                std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(deadline - steady_now()).count()));
-        if (wait_for(PQsocket(connection_.get()), wanted, left, options_.stop_fd) == 0)
-            throw ConnectionError(fmt::format("{}: no answer within {} ms", name_, options_.timeout.count()),
-                                  "check host and port, and that no firewall stands between");
-        status = PQconnectPoll(connection_.get());
-    }
-    if (PQstatus(connection_.get()) != CONNECTION_OK) throw_login_error();
-    PQsetErrorVerbosity(connection_.get(), PQERRORS_DEFAULT);
-    PQsetnonblocking(connection_.get(), 1);
+// As libpq took it: from the connection string, the service file or the environment. Empty where it has none.
+static std::string effective(PGconn* connection, std::string_view keyword) {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options{PQconninfo(connection),
+                                                                               PQconninfoFree};
+    if (!options) throw std::bad_alloc{};
+    for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
+        if (option->keyword == keyword && option->val != nullptr) return option->val;
+    return "";
 }
 
-void Connection::throw_login_error() const {
-    const LoginFailure failure = read_login_failure(PQerrorMessage(connection_.get()));
-    const std::string what = fmt::format("{}: can't connect: {}", name_, failure.text);
+// 0: none.
+static milliseconds login_timeout(PGconn* connection, milliseconds otherwise) {
+    const std::string text = effective(connection, "connect_timeout");
+    int seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (!text.empty() && (error != std::errc{} || end != text.data() + text.size()))
+        throw ConfigError(fmt::format("connect_timeout: \"{}\" is no number of seconds", text));
+    return seconds > 0 ? std::chrono::seconds{seconds} : otherwise;
+}
+
+static std::string current_host(PGconn* connection) {
+    return fmt::format("{}:{}", PQhost(connection), PQport(connection));
+}
+
+// False where the host that libpq is at stays silent. Where one fails, libpq goes on to the next address or
+// host by itself; each has the whole time.
+static bool await_login(PGconn* connection, milliseconds timeout, int stop_fd) {
+    SteadyTime deadline;
+    std::string current;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
+           status != PGRES_POLLING_FAILED) {
+        std::string now_at = current_host(connection) + " " + PQhostaddr(connection);
+        if (now_at != current) deadline = steady_now() + timeout;
+        current = std::move(now_at);
+        const short wanted = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        int left = -1;
+        if (timeout.count() > 0)
+            left = static_cast<int>(
+                std::clamp<std::int64_t>(std::chrono::ceil<milliseconds>(deadline - steady_now()).count(), 0,
+                                         std::numeric_limits<int>::max()));
+        if (wait_for(PQsocket(connection), wanted, left, stop_fd) == 0) return false;
+        status = PQconnectPoll(connection);
+    }
+    return true;
+}
+
+// The hosts that libpq would still try, and those that it has passed by: what failed at once does so again,
+// and target_session_attrs=prefer-standby goes over all of them twice.
+static std::optional<Conninfo> without_silent_host(const Conninfo& conninfo, PGconn* connection) {
+    Conninfo whole = conninfo;
+    for (const char* keyword : {"host", "hostaddr", "port"})
+        if (const std::string list = effective(connection, keyword); !list.empty())
+            whole = whole.with(keyword, list);
+    return without_host(whole, PQhost(connection), PQport(connection));
+}
+
+[[noreturn]] static void throw_login_error(PGconn* connection, const std::string& doing) {
+    const LoginFailure failure = read_login_failure(PQerrorMessage(connection));
+    const std::string what = doing + failure.text;
     const std::optional<Refusal> refusal =
-        PQconnectionNeedsPassword(connection_.get()) != 0 ? missing_password() : find_refusal(failure);
+        PQconnectionNeedsPassword(connection) != 0 ? missing_password() : find_refusal(failure);
     if (refusal) throw LoginError(what, refusal->sqlstate, refusal->hint);
     const bool nobody_listens = failure.text.find("refused") != std::string::npos ||
                                 failure.text.find("No such file") != std::string::npos;
@@ -144,6 +179,29 @@ void Connection::throw_login_error() const {
         nobody_listens
             ? "is the server running there, and does it listen on that address (listen_addresses, port)?"
             : "");
+}
+
+// PQconnectPoll leaves time-outs to its caller: past a silent host it is begun anew without that one.
+void Connection::log_in(const Conninfo& conninfo) {
+    Conninfo whole = complete(conninfo, options_.replication);
+    std::string doing = name_ + ": can't connect: ";
+    for (;;) {
+        connection_ = start_connecting(whole);
+        if (!connection_) throw std::bad_alloc{};
+        PQsetErrorVerbosity(native(), PQERRORS_VERBOSE);  // for the SQLSTATE of a refusal
+        PQsetNoticeReceiver(native(), report_notice, &name_);
+        const milliseconds timeout = login_timeout(native(), options_.timeout);
+        if (await_login(native(), timeout, options_.stop_fd)) break;
+        const std::optional<Conninfo> others = without_silent_host(whole, native());
+        if (!others)
+            throw ConnectionError(fmt::format("{}: no answer within {} ms", name_, timeout.count()),
+                                  "check host and port, and that no firewall stands between");
+        doing += fmt::format("no answer from {} within {} ms; ", current_host(native()), timeout.count());
+        whole = *others;
+    }
+    if (PQstatus(native()) != CONNECTION_OK) throw_login_error(native(), doing);
+    PQsetErrorVerbosity(native(), PQERRORS_DEFAULT);
+    PQsetnonblocking(native(), 1);
 }
 
 void Connection::throw_error(const PGresult* result, const std::string& while_doing) const {

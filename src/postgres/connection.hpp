@@ -47,12 +47,14 @@ enum class Replication { kNone, kPhysical, kDatabase };
 struct ConnectOptions {
     Replication replication = Replication::kNone;
     std::string name = {};  // how messages call the server: a node's name; empty: host and port
-    std::chrono::milliseconds timeout{10'000};  // of the login, and of each query; 0: none
+    std::chrono::milliseconds timeout{10'000};  // of each query, and of the login; 0: none
     int stop_fd = -1;
 };
 
 class Connection {
   public:
+    // connect_timeout of the connection string, of a service or of PGCONNECT_TIMEOUT stands above the
+    // time-out of the options. It counts for each host; a silent one is passed by where there are others.
     // Throws ConnectionError where nobody answers, LoginError where we are not let in, each with the hint
     // that mends it.
     explicit Connection(const Conninfo& conninfo, ConnectOptions options = {});
@@ -103,7 +105,6 @@ class Connection {
   private:
     friend class CleaningUp;
     void log_in(const Conninfo& conninfo);
-    [[noreturn]] void throw_login_error() const;
     void flush(const std::string& while_doing);
     Result last_result(const std::string& sql);
 

@@ -1,5 +1,7 @@
 """pgcascade stream: each thing that can be wrong at the start is refused at once, with what is wrong and what to do."""
 
+import time
+
 import pytest
 
 from fake_login_server import FakeLoginServer, refusal
@@ -96,6 +98,26 @@ def test_a_starting_server_is_told_with_its_detail(refused):
     with FakeLoginServer(not_yet) as server:
         done = refused(server.conninfo(), "not yet accepting connections", "DETAIL:  Consistent recovery")
     assert "57P03" not in done.stderr and "hint" not in done.stderr, done
+
+
+def test_a_silent_host_is_passed_by_after_connect_timeout(pgcascade, server):
+    with FakeLoginServer() as silent:
+        hosts = server.conninfo(host=f"127.0.0.1,{server.host}", port=f"{silent.port},{server.port}")
+        for more, env in ((" connect_timeout=2", {}), ("", {"PGCONNECT_TIMEOUT": "2"})):
+            begin = time.monotonic()
+            done = pgcascade("slot", "list", hosts + more, env=env).expect(0)
+            assert "good" in done.stdout
+            assert 2 <= time.monotonic() - begin < 8
+        preferred = pgcascade("slot", "list", hosts + " connect_timeout=1 target_session_attrs=prefer-standby").expect(0)
+        assert "good" in preferred.stdout
+        assert len(silent.startups) == 3
+
+
+def test_where_all_hosts_are_silent_or_refuse_each_is_told(refused, server):
+    with FakeLoginServer() as silent:
+        refused(silent.conninfo(connect_timeout=1), "no answer within 1000 ms", "hint: check host and port")
+        hosts = server.conninfo(host="127.0.0.1,127.0.0.1", port=f"{silent.port},{server.port}", password="wrong")
+        refused(hosts + " connect_timeout=1", f"no answer from 127.0.0.1:{silent.port} within 1000 ms", "hint: check the password")
 
 
 def test_no_replication_privilege(refused, server):
