@@ -85,7 +85,8 @@ Connection::Connection(const Conninfo& conninfo, ConnectOptions options)
 }
 
 static Conninfo complete(const Conninfo& conninfo, Replication replication) {
-    Conninfo whole = conninfo.with_default("application_name", "pgcascade").with("client_encoding", "UTF8");
+    Conninfo whole =
+        conninfo.with_default("fallback_application_name", "pgcascade").with("client_encoding", "UTF8");
     if (replication == Replication::kDatabase) return whole.with("replication", "database");
     if (replication == Replication::kPhysical)
         return whole.with("replication", "true").with("dbname", "replication");

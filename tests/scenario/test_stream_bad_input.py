@@ -120,6 +120,13 @@ def test_where_all_hosts_are_silent_or_refuse_each_is_told(refused, server):
         refused(hosts + " connect_timeout=1", f"no answer from 127.0.0.1:{silent.port} within 1000 ms", "hint: check the password")
 
 
+def test_application_name_is_the_users(pgcascade):
+    with FakeLoginServer(refusal("28P01", "no")) as server:
+        for env, conninfo in (({"PGAPPNAME": "mine"}, {}), ({}, {"application_name": "yours"}), ({}, {})):
+            pgcascade("slot", "list", server.conninfo(**conninfo), env=env).expect(1)
+        assert [one["application_name"] for one in server.startups] == ["mine", "yours", "pgcascade"]
+
+
 def test_no_replication_privilege(refused, server):
     refused(server.conninfo(user="plain", password="plain"), "ALTER ROLE", "REPLICATION")
 
