@@ -15,8 +15,10 @@
 
 #include "postgres/conninfo.hpp"
 
-// A connection to a real server over libpq. Every wait ends at the time-out, or with Stopped when the stop
-// descriptor gets readable; no call can hang. One thread at a time.
+// A connection to a real server over libpq. Every wait for the server ends at the time-out, or with Stopped
+// when the stop descriptor gets readable. Two things block, as libpq does them in one call: a host's name is
+// looked up for as long as the resolver takes (resolv.conf, 5 s a try by default), and cancel() waits without
+// end. One thread at a time.
 
 namespace pgcascade::postgres {
 
