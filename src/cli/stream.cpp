@@ -1,8 +1,11 @@
+#include <algorithm>
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <pgcascade/format.hpp>
@@ -17,6 +20,9 @@
 namespace pgcascade::cli {
 
 namespace {
+
+constexpr double kShortestIntervalS = 0.001;  // what the library takes is whole milliseconds
+constexpr double kLongestIntervalS = 86400;
 
 struct StreamArguments {
     StreamOptions stream;
@@ -49,8 +55,27 @@ std::vector<std::string> split_names(std::string_view list) {
     return names;
 }
 
+// A quote that opens a name takes all that follows into it, so it has to be closed.
+std::string check_names(const std::string& list) {
+    if (std::count(list.begin(), list.end(), '"') % 2 != 0) return "a double quote is not closed in: " + list;
+    const std::vector<std::string> names = split_names(list);
+    const bool has_empty =
+        std::any_of(names.begin(), names.end(), [](const auto& name) { return name.empty(); });
+    return has_empty ? "a name is empty in \"" + list + "\"" : "";
+}
+
 std::string check_lsn(const std::string& text) {
     return Lsn::parse(text) ? "" : "\"" + text + "\" is no LSN; an LSN looks like 16/B374D848";
+}
+
+// Not CLI::Range, which lets pass what is no number.
+std::string check_interval(const std::string& text) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    const bool is_number = error == std::errc{} && end == text.data() + text.size();
+    if (is_number && seconds >= kShortestIntervalS && seconds <= kLongestIntervalS) return "";
+    return fmt::format("\"{}\" is no number of seconds from {} to {}", text, kShortestIntervalS,
+                       kLongestIntervalS);
 }
 
 std::string check_format(const std::string& name) {
@@ -72,6 +97,7 @@ void add_source_options(CLI::App& command, StreamArguments& arguments) {
                     "Publications whose changes are wanted; one with a comma in its name in double quotes")
         ->required()
         ->allow_extra_args(false)
+        ->check(CLI::Validator(check_names, ""))
         ->type_name("NAME[,NAME]");
     command.add_flag("--create-slot", arguments.stream.create_slot, "Create the slot if it is not there");
     command.add_flag("--temporary", arguments.stream.temporary_slot,
@@ -93,7 +119,7 @@ void add_source_options(CLI::App& command, StreamArguments& arguments) {
     command
         .add_option("--status-interval", arguments.status_interval_s,
                     "How often the server is told what is confirmed, at least")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Validator(check_interval, ""))
         ->capture_default_str()
         ->type_name("SECONDS");
     command.add_flag("--no-reconnect", arguments.no_reconnect, "End when the connection is lost");
@@ -114,6 +140,18 @@ void add_output_options(CLI::App& command, StreamArguments& arguments) {
     command.add_option("-o,--output", arguments.output, "Append to this file instead of standard output (-)")
         ->capture_default_str()
         ->type_name("FILE");
+}
+
+// What the library would refuse as well, but only once the output has been opened.
+void check_together(const StreamArguments& arguments) {
+    if (arguments.from.empty()) return;
+    if (arguments.stream.temporary_slot)
+        throw CLI::ValidationError(
+            "--temporary",
+            "a temporary slot is new and begins at the present: it can't start --from " + arguments.from);
+    if (arguments.until.empty() || Lsn::parse(arguments.until) >= Lsn::parse(arguments.from)) return;
+    throw CLI::ValidationError("--until", "the stream would end, at " + arguments.until +
+                                              ", before it begins, --from " + arguments.from);
 }
 
 StreamOptions stream_options(const StreamArguments& arguments, const Invocation& invocation) {
@@ -170,6 +208,7 @@ void add_stream_command(CLI::App& app, Invocation& invocation) {
     add_source_options(command, *arguments);
     add_output_options(command, *arguments);
     command.callback([arguments, &invocation] {
+        check_together(*arguments);
         try {
             stream(*arguments, invocation);
         } catch (const Stopped&) {
