@@ -4,13 +4,22 @@ import socket
 import struct
 import threading
 
-from fake_backup_server import cstring, message
+from fake_backup_server import READY, cstring, message
 
 
 def refusal(sqlstate, text, **more):
     """ErrorResponse, FATAL; `more` are fields by their letter (D="…" for the detail)."""
     fields = {"S": "FATAL", "V": "FATAL", "C": sqlstate, "M": text, **more, "F": "auth.c", "L": "326", "R": "auth_failed"}
     return message(b"E", b"".join(code.encode() + cstring(value) for code, value in fields.items()) + b"\0")
+
+
+def welcome(server_version):
+    """AuthenticationOk, the parameters, BackendKeyData, ReadyForQuery."""
+    parameters = {"server_version": server_version, "client_encoding": "UTF8", "integer_datetimes": "on"}
+    answer = message(b"R", struct.pack("!I", 0))
+    for name, value in parameters.items():
+        answer += message(b"S", cstring(name) + cstring(value))
+    return answer + message(b"K", struct.pack("!II", 4711, 42)) + READY
 
 
 class FakeLoginServer:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fake_login_server import FakeLoginServer, refusal
+from fake_login_server import FakeLoginServer, refusal, welcome
 from pg_node import PgNodes, free_port
 from waiting import wait_for
 
@@ -147,6 +147,11 @@ def test_a_connection_string_that_makes_no_sense(refused):
 
 
 # -- what the server can do ------------------------------------------------------------------------------------
+
+
+def test_a_version_that_is_too_old(refused):
+    with FakeLoginServer(welcome("14.9")) as server:
+        refused(server.conninfo(), "PostgreSQL 14.9 is too old", "hint: pgcascade streams from PostgreSQL 15 and later")
 
 
 def test_wal_level_too_low(refused, nodes, version):
