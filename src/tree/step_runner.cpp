@@ -25,6 +25,7 @@ using postgres::Result;
 namespace {
 
 constexpr int kLookMs = 200;
+constexpr std::string_view kTooManyConnections = "53300";
 
 // On a name as SQL has it, part by part: "auto_explain"."log_min_duration".
 std::string setting_name(const std::string& name) {
@@ -113,6 +114,10 @@ void StepRunner::wait_until(const std::string& what,
         try {
             now = look();
         } catch (const ConnectionError& problem) {
+            now = problem.what();
+            hint = problem.hint();
+        } catch (const LoginError& problem) {
+            if (problem.sqlstate() != kTooManyConnections) throw;
             now = problem.what();
             hint = problem.hint();
         }
