@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <openssl/ssl.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 
 #include "base/clock.hpp"
 #include "base/stop_signal.hpp"
@@ -93,11 +92,6 @@ void ReplicationConnection::throw_broken() {
                     "printed: give this process more memory (ulimit -v, MemoryMax), or leave the column with "
                     "the huge value out of the publication");
     connection_.throw_error(nullptr, kStreaming);
-}
-
-int ReplicationConnection::arrived_bytes() const {
-    int bytes = 0;
-    return ::ioctl(socket(), FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
 void ReplicationConnection::consume_input() {

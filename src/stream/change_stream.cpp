@@ -16,7 +16,6 @@
 #include "pgoutput/decoder.hpp"
 #include "stream/backoff.hpp"
 #include "stream/healing.hpp"
-#include "stream/pacing.hpp"
 #include "stream/progress.hpp"
 #include "stream/readiness.hpp"
 #include "stream/session.hpp"
@@ -37,8 +36,10 @@ constexpr milliseconds kPatienceMin{30'000};
 // A server that shuts down asks again and again until everything is confirmed; it is answered this often.
 constexpr milliseconds kAnswerInterval{50};
 
-// As much as libpq reads at once (fe-misc.c pqReadData).
-constexpr int kWorthReading = 16'384;
+// Feedback that says nothing new goes out this often at most. A sender whose segment is larger than our
+// receive window (on a loopback interface, after many small messages) waits for its persist timer, 200 ms or
+// more, and each packet of ours that acknowledges nothing sets that timer back.
+constexpr milliseconds kQuietInterval{250};
 
 constexpr milliseconds kCloseOnDestruction{1'000};
 
@@ -116,7 +117,6 @@ class ChangeStream::Impl {
     bool is_beyond_until(const Change& change) const;
     void take_keepalive(const protocol::PrimaryKeepalive& keepalive);
     bool wait_for_server(Lock& lock, bool may_wait);
-    void let_messages_gather();
 
     void start_feedback();
     void run_feedback();
@@ -149,7 +149,6 @@ class ChangeStream::Impl {
     // Of the consumer's thread alone.
     std::string server_name_;
     std::string system_identifier_;
-    Pacing pacing_;
     int patience_ms_ = -1;  // how long the server may be silent; -1: for ever
     SteadyTime heard_at_;
     SteadyTime retry_at_;
@@ -321,7 +320,6 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     int timeout_ms = 0;
     if (may_wait)
         timeout_ms = patience_ms_ < 0 ? -1 : milliseconds_until(heard_at_ + milliseconds{patience_ms_});
-    let_messages_gather();
     Readiness::Ready ready;
     {
         const Unlocked unlocked{lock};
@@ -330,10 +328,7 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     if (ready.stop) throw Stopped();
     if (ready.time) readiness_.sleep();
     const SteadyTime time = steady_now();
-    if (ready.socket) {
-        heard_at_ = time;
-        pacing_.has_read(time);
-    }
+    if (ready.socket) heard_at_ = time;
 
     // The feedback thread has asked the server at least twice before this.
     const SteadyTime limit = heard_at_ + milliseconds{patience_ms_};
@@ -344,12 +339,6 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     if (ready.socket || ready.time || connection_->socket() < 0) return true;
     if (patience_ms_ >= 0) readiness_.wake_at(limit);
     return false;
-}
-
-void ChangeStream::Impl::let_messages_gather() {
-    const SteadyTime::duration pause = pacing_.pause(steady_now());
-    if (pause.count() > 0 && connection_->arrived_bytes() < kWorthReading)
-        readiness_.ignore_socket_for(pause);
 }
 
 // -- Losing the connection, and making it again --
@@ -420,6 +409,11 @@ void ChangeStream::Impl::run_feedback() {
     while (!closing_) {
         if (steady_now() < feedback_due_) {
             feedback_changed_.wait_until(lock, feedback_due_);
+            continue;
+        }
+        const bool is_news = server_waits_ || progress_.confirmed() > reported_;
+        if (!is_news && steady_now() < feedback_sent_ + kQuietInterval) {
+            feedback_due_ = feedback_sent_ + kQuietInterval;
             continue;
         }
         feedback_due_ = steady_now() + feedback_interval_;
