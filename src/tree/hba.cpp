@@ -25,6 +25,8 @@ std::vector<std::string> addresses(const std::string& host) {
     if (host == "localhost") return {"127.0.0.1/32", "::1/128"};
     if (host.find(':') != std::string::npos) return {host + "/128"};
     const bool is_ipv4 = host.find_first_not_of("0123456789.") == std::string::npos;
+    // Whichever address of the loopback interface is called, the kernel calls from this one.
+    if (is_ipv4 && host.starts_with("127.")) return {"127.0.0.1/32"};
     return {is_ipv4 ? host + "/32" : host};
 }
 

@@ -207,9 +207,9 @@ void Planner::allow_replication(const Node& upstream, const std::vector<const No
             if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
     const bool is_refused = seen(upstream).replication_login.outcome == ReplicationLogin::Outcome::kNoHbaLine;
     const bool is_new = state(upstream) == NodeState::kAbsent && !is_inherited(upstream, lines);
-    // Of a server that is down nobody can tell; who has streamed from it got in.
+    // Of a server that is there and down nobody can tell; who has streamed from it got in.
     const bool is_unknown =
-        !is_new && !seen(upstream).server && !is_inherited(upstream, lines) &&
+        exists(upstream) && !seen(upstream).server &&
         std::any_of(downstreams.begin(), downstreams.end(), [&](const Node* node) { return !exists(*node); });
     if (!is_refused && !is_new && !is_unknown) return;
     require_host(upstream, "a line in pg_hba.conf");

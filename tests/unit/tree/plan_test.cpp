@@ -349,7 +349,8 @@ TEST_F(PlanTest, PrimaryCutOffAfterInitdbStillGetsItsRole) {
     EXPECT_EQ(all[1],
               "primary: create role replicator where it is missing (LOGIN REPLICATION, with the password of "
               "the passfile)");
-    EXPECT_EQ(all[2], "primary: create physical slot eu for eu");
+    EXPECT_THAT(all[2], HasSubstr("add to pg_hba.conf (where the replication role is refused)"));
+    EXPECT_EQ(all[3], "primary: create physical slot eu for eu");
 }
 
 TEST_F(PlanTest, StartingServersAreWaitedFor) {
@@ -597,6 +598,12 @@ TEST_F(PlanTest, ServerThatIsDownGetsTheLineOnceItShowsThatItLacksIt) {
     // Who has been cloned has been let in.
     for (const Node& one : cascade_.nodes) has_cluster(one.name);
     EXPECT_THAT(steps(), Not(::testing::Contains(HasSubstr("pg_hba.conf"))));
+}
+
+TEST_F(PlanTest, LineForALoopbackAddressNamesTheOneThatIsCalledFrom) {
+    for (Node& one : cascade_.nodes) one.host = "127.0.0.2";
+    has_cluster("primary");
+    EXPECT_THAT(steps(), ::testing::Contains(HasSubstr("replicator 127.0.0.1/32 scram-sha-256")));
 }
 
 TEST_F(PlanTest, RefusedReplicationRoleIsAProblem) {
