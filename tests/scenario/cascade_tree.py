@@ -135,7 +135,7 @@ class CascadeTree:
             upstream, slot = self.upstreams[name], self.slot(name)
             assert self.value(name, "SELECT system_identifier FROM pg_control_system()") == identifier
             assert self.value(name, "SELECT pg_is_in_recovery()") is True
-            self.wait_until(name, f"SELECT slot_name FROM pg_stat_wal_receiver WHERE status = 'streaming'", slot)
+            self.wait_until(name, "SELECT slot_name FROM pg_stat_wal_receiver WHERE status = 'streaming'", slot)
             fed = lambda: self.sql(
                 upstream,
                 "SELECT r.application_name, r.state FROM pg_stat_replication r"

@@ -15,6 +15,7 @@ import pytest
 import program_run
 from pg_node import PgNodes, remove_templates
 from server_programs import bin_directory, give_to_server_account
+from small_disk import CanNotMount, SmallDisk
 
 VERSIONS = [int(version) for version in os.environ.get("PGCASCADE_TEST_VERSIONS", "15 18").split()]
 
@@ -57,7 +58,7 @@ def pytest_runtest_makereport(item, call):
     """A failure shows what the servers and the background programs said."""
     outcome = yield
     report = outcome.get_result()
-    if not report.failed:
+    if not report.failed or report.when == "teardown":  # then their files are gone
         return
     for value in getattr(item, "funcargs", {}).values():
         if isinstance(value, PgNodes):
@@ -81,8 +82,9 @@ def version(request):
 
 
 @pytest.fixture
-def nodes():
-    """Makes servers (nodes.primary(version=version), nodes.standby("eu", primary)); they end with the test."""
+def nodes(directory):
+    """Makes servers (nodes.primary(version=version), nodes.standby("eu", primary)); they end with the test, and before
+    `directory` goes, where a standby may have tablespaces."""
     with PgNodes() as made:
         yield made
 
@@ -133,3 +135,20 @@ def directory():
     give_to_server_account(path)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def small_disk(directory):
+    """small_disk(size, mode) mounts a file system with that much room; where nobody may mount, the test skips."""
+    made = []
+
+    def mount(size, mode):
+        try:
+            made.append(SmallDisk(directory / "small", size, mode, owner=os.stat(directory).st_uid))
+        except CanNotMount as problem:
+            pytest.skip(f"can't mount a small file system here: {problem}")
+        return made[-1]
+
+    yield mount
+    for disk in made:
+        disk.close()

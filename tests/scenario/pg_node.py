@@ -271,10 +271,9 @@ class PgNode:
         )
 
     def wait_for_catchup(self, standby, timeout=DEFAULT_TIMEOUT_S):
-        """Until `standby`, at any depth below, has replayed what is in this server's WAL now."""
-        target = self.value(
-            "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text"
-        )
+        """Until `standby`, at any depth below, has replayed what is in this server's WAL now: everything committed. (What
+        a walsender has not sent because it is not flushed, such as hint bits, may stay so for 15 seconds.)"""
+        target = self.current_lsn()
         standby.wait_until(f"SELECT pg_last_wal_replay_lsn() >= '{target}'::pg_lsn", timeout=timeout)
 
     def wait_for_streaming(self, timeout=DEFAULT_TIMEOUT_S):

@@ -1,6 +1,5 @@
 """pgcascade clone on real servers: what it makes really runs, and what it could not finish never does."""
 
-import errno
 import os
 import re
 import resource
@@ -330,52 +329,23 @@ def test_damage_on_the_way_is_found(source, directory, pgcascade):
 # -- disk full ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_file_system(directory):
-    """A directory with 60 MB of its own. Mounting takes root, or sudo that asks for nothing."""
-    place = directory / "small"
-    place.mkdir()
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    options = f"size=60m,mode=0777,uid={os.stat(directory).st_uid}"
-    mounted = subprocess.run(
-        [*as_root, "mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"can't mount a small file system here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run([*as_root, "umount", place], check=True)
-
-
-def fill(directory, keep_bytes=0):
-    """Leaves that much room, or, whoever else writes there meanwhile, none."""
-    with open(directory / "filler", "wb") as filler:
-        if keep_bytes:
-            status = os.statvfs(directory)
-            os.posix_fallocate(filler.fileno(), 0, status.f_bavail * status.f_frsize - keep_bytes)
-            return
-        try:
-            while True:
-                filler.write(bytes(65536))
-                filler.flush()
-        except OSError as problem:
-            assert problem.errno == errno.ENOSPC
-
-
-def test_disk_that_is_too_small_is_told_beforehand(source, small_file_system, directory, pgcascade):
-    fill(small_file_system, 5_000_000)
-    refused = pgcascade("clone", replication(source), small_file_system / "data").expect(1)
+def test_disk_that_is_too_small_is_told_beforehand(source, small_disk, pgcascade):
+    disk = small_disk("60m", mode="0777")
+    disk.leave_room(5_000_000)
+    refused = pgcascade("clone", replication(source), disk.path / "data").expect(1)
     assert re.search(r"has 4\.\d MB free, but what is to be cloned there needs [\d.]+ MB", refused.stderr), refused
-    (small_file_system / "filler").unlink()
-    pgcascade("clone", replication(source), small_file_system / "data").expect(0)
+    disk.make_room()
+    pgcascade("clone", replication(source), disk.path / "data").expect(0)
 
 
-def test_disk_that_gets_full_fails_its_target_only(source, small_file_system, directory, pgcascade, pgcascade_background, version):
-    full, roomy = small_file_system / "data", directory / "data"
+def test_disk_that_gets_full_fails_its_target_only(source, small_disk, directory, pgcascade, pgcascade_background, version):
+    disk = small_disk("60m", mode="0777")
+    full, roomy = disk.path / "data", directory / "data"
     with TcpProxy(source.port, hold_at=8_000_000) as proxy:
         program = pgcascade_background("clone", replication(source, port=proxy.port), full, roomy)
         assert proxy.held.wait(timeout=30)
         wait_for(lambda: bytes_on_disk(full) > 1_000_000, describe="data in the target")
-        fill(small_file_system)
+        disk.fill()
         proxy.release()
         finished = program.wait()
     assert finished.code == 1, finished
@@ -383,7 +353,7 @@ def test_disk_that_gets_full_fails_its_target_only(source, small_file_system, di
     assert f"whole are: {roomy}" in finished.stderr and "hint: free room" in finished.stderr, finished
     assert (state_of(full), state_of(roomy)) == ("partial", "cluster")
     assert_no_server_starts_on(full, version)
-    (small_file_system / "filler").unlink()
+    disk.make_room()
     pgcascade("clone", replication(source), full).expect(0)
     assert state_of(full) == "cluster"
 

@@ -560,7 +560,7 @@ def test_a_standby_whose_upstream_is_down(doctor, healthy):
     report = doctor(eu.conninfo())
     assert report.checks() == {(address(eu), "streaming")}
     finding = report.finding(
-        address(eu), "streaming", f"it streams from nobody now (primary_conninfo: user=postgres", "it falls behind",
+        address(eu), "streaming", "it streams from nobody now (primary_conninfo: user=postgres", "it falls behind",
         "its log says why",
     )
     assert f"port={primary.port}" in finding["what"] and "secret" not in finding["what"]

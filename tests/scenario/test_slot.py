@@ -332,7 +332,7 @@ def test_create_by_hand_while_it_waits(pgcascade_background, chain):
     primary.execute("CREATE ROLE reader LOGIN REPLICATION PASSWORD 'secret'")
     primary.wait_for_catchup(leaf)
     waiting = pgcascade_background("slot", "create", leaf.conninfo(user="reader", password="secret"), "orders")
-    leaf.wait_until(f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'orders' AND restart_lsn IS NOT NULL", 1)
+    leaf.wait_until("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'orders' AND restart_lsn IS NOT NULL", 1)
     primary.execute("SELECT pg_log_standby_snapshot()")
     waiting.wait().expect(0)
 

@@ -7,9 +7,8 @@ import subprocess
 
 import pytest
 
-from cascade_tree import CascadeTree
 from hand_built_tree import hand_built_tree, write_cascade_file
-from pg_node import BASE_SETTINGS, PASSWORD, SUPERUSER
+from pg_node import SUPERUSER
 from program_run import run as run_program
 from server_programs import bin_directory, give_to_server_account, run_as_server_account
 from waiting import wait_for

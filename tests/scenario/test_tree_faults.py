@@ -1,12 +1,10 @@
 """apply cut off, disturbed and misled; each time, applying again finishes, and nothing that is not ours is touched."""
 
-import errno
 import os
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
@@ -101,20 +99,9 @@ def test_killed_at_random_moments_and_applied_again_finishes(tree, background, r
     assert kills > 0
 
 
-def own_address():
-    """Of an interface beyond the loopback one; None where there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            return None
-        return probe.getsockname()[0]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.2", own_address()], ids=["loopback", "interface"])
-def test_killed_right_after_initdb_still_listens_where_the_file_says(tree, background, host):
-    if host is None:
-        pytest.skip("this machine has no address of its own")
+@pytest.mark.parametrize("lets_replication_in", [True, False], ids=["initdb's pg_hba", "no line for replication"])
+def test_killed_right_after_initdb_still_listens_where_the_file_says(tree, background, lets_replication_in):
+    host = "127.0.0.2"
     tree.upstreams = {"primary": None, "eu": "primary"}
     for name in tree.upstreams:  # initdb's own listen_addresses = localhost does not serve it
         tree.keys[name]["host"] = tree.nodes[name].host = host
@@ -126,6 +113,10 @@ def test_killed_right_after_initdb_still_listens_where_the_file_says(tree, backg
     program.process.kill()
     program.wait()
     tree.primary.stop()
+    if not lets_replication_in:
+        hba = tree.primary.data_directory / "pg_hba.conf"
+        lines = hba.read_text().splitlines(keepends=True)
+        hba.write_text("".join(line for line in lines if line.split()[1:2] != ["replication"]))
     tree.apply()
     assert tree.plan(code=0) == []
     tree.expect_whole()
@@ -274,38 +265,13 @@ def test_upstream_killed_during_the_clone(grown, background):
     grown.expect_whole()
 
 
-@pytest.fixture
-def small_file_system(directory):
-    """A directory with 400 MB of its own. Mounting takes root, or sudo that asks for nothing."""
-    place = directory / "small"
-    place.mkdir()
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    options = f"size=400m,mode=0755,uid={os.stat(directory).st_uid}"
-    mounted = subprocess.run(
-        [*as_root, "mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"can't mount a small file system here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run([*as_root, "umount", "-l", place], check=True)
-
-
-def fill(path):
-    with open(path, "wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(65536))
-        except OSError as problem:
-            assert problem.errno == errno.ENOSPC
-
-
-def test_disk_that_gets_full_during_the_clone(grown, background, small_file_system):
+def test_disk_that_gets_full_during_the_clone(grown, background, small_disk):
+    disk = small_disk("400m", mode="0755")
     eu = grown.nodes["eu"]
-    eu.data_directory = small_file_system / "data"
+    eu.data_directory = disk.path / "data"
     grown.write()
     program = catch_in_the_clone(grown, background)
-    filler = small_file_system / "filler"
-    fill(filler)
+    disk.fill()
     program.process.send_signal(signal.SIGCONT)
     done = program.wait(60)
     assert done.code == 1 and re.search(r"failed \(primary: clone eu into .*No space left on device", done.stderr), done
@@ -315,7 +281,7 @@ def test_disk_that_gets_full_during_the_clone(grown, background, small_file_syst
     wait_for(
         lambda: grown.value("primary", "SELECT count(*) FROM pg_stat_replication") == 0, describe="the end of the backup"
     )
-    filler.unlink()
+    disk.make_room()
     grown.apply()
     grown.expect_whole()
     eu.stop()
