@@ -431,8 +431,7 @@ void Decoder::Impl::fail(const std::string& reason) const {
     throw ProtocolError(
         fmt::format("pgoutput {} at {}{}: {}", name_of(message_type_), wal_start_.to_string(), place, reason),
         "the bytes do not follow the protocol: reconnect; if the same message fails again, report it with "
-        "the "
-        "server's version");
+        "the server's version");
 }
 
 Decoder::Decoder() : impl_(std::make_unique<Impl>()) {}

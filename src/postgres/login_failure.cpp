@@ -31,16 +31,14 @@ constexpr KnownRefusal kKnownRefusals[] = {
     {"28000", "does not exist", "check the name of the role"},
     {"28", "",
      "check the name of the role, that it has LOGIN, and the line of pg_hba.conf on the server that fits "
-     "this "
-     "host, user and database (\"replication\" for physical replication)"},
+     "this host, user and database (\"replication\" for physical replication)"},
     {"42501", "permission denied for database", "give the role the right: GRANT CONNECT ON DATABASE … TO …"},
     {"42501", "", "give the role the right: ALTER ROLE … REPLICATION"},
     {"53300", "number of requested standby connections exceeds",
      "raise max_wal_senders on the server (needs a restart)"},
     {"53300", "",
      "end sessions on the server, or raise its limit: max_connections, max_wal_senders (both need a "
-     "restart), "
-     "or CONNECTION LIMIT of the role or the database"},
+     "restart), or CONNECTION LIMIT of the role or the database"},
     {"3D000", "", "check the name of the database"},
     {"55000", "", "if the database takes no connections: ALTER DATABASE … ALLOW_CONNECTIONS true"},
     {"42", "", "check what the connection string asks for: options, client_encoding"},

@@ -230,9 +230,8 @@ void LogicalSlotCreation::throw_without_primary() const {
             connection_.name(), options_.name, primary_failure_->what()),
         "55000",
         "while the slot is being created, run on the primary: SELECT pg_log_standby_snapshot(). So that it "
-        "is "
-        "done for you: GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO the role, or name the primary "
-        "with --primary CONNINFO" +
+        "is done for you: GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO the role, or name the "
+        "primary with --primary CONNINFO" +
             (primary_failure_->hint().empty() ? "" : " (" + primary_failure_->hint() + ")"));
 }
 

@@ -67,8 +67,7 @@ void check_timeouts(const Patient& server, const Survey& /*survey*/, Findings& f
     };
     off("wal_sender_timeout",
         "a downstream whose host or network dies is never noticed: its slot stays active, and nobody else "
-        "can "
-        "take it over",
+        "can take it over",
         "'60s'");
     if (!server.state->in_recovery) return;
     off("wal_receiver_timeout",

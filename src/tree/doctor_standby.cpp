@@ -93,8 +93,7 @@ void check_slot_on_upstream(const Patient& server, const Survey& survey, Finding
         "primary_slot_name", server,
         {"it has no physical slot on its upstream (primary_slot_name is empty)",
          "while it is away the upstream removes WAL that it still needs, and catalog rows that its logical "
-         "slots "
-         "need",
+         "slots need",
          fmt::format("{}: {} here: {}", on_upstream(server, survey), create_slot(server.slot_on_upstream),
                      set_and_reload("primary_slot_name", "'" + server.slot_on_upstream + "'"))});
 }
@@ -175,8 +174,7 @@ void check_restore_from_archive(const Patient& server, const Survey& survey, Fin
         const Findings::Words words{
             fmt::format("PostgreSQL {} is older than {}", server.version(), fixed.name),
             can_fail ? "a standby below a standby that has restored WAL from its archive can fail to stream "
-                       "again: "
-                       "\"requested starting point is ahead of the WAL flush position\""
+                       "again: \"requested starting point is ahead of the WAL flush position\""
                      : "a standby below a standby can fail to stream again after it has restored WAL from an "
                        "archive; nothing here does so now",
             fmt::format("install the packages of {} or later, then restart the server", fixed.name)};

@@ -4,10 +4,11 @@ names that lead out of the directory, a manifest that does not fit, an end too e
 import hashlib
 import io
 import json
-import socket
 import struct
 import tarfile
-import threading
+
+from server_messages import READY, complete, cstring, message, rows, welcome
+from tcp_listener import TcpListener
 
 SERVER_VERSION = "15.18"
 
@@ -77,31 +78,13 @@ class Backup:
         self.ends_early = ends_early
 
 
-class FakeBackupServer:
-    """Listens on 127.0.0.1:<port>. A context manager."""
-
+class FakeBackupServer(TcpListener):
     def __init__(self, backup):
         self._backup = backup
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._listener.close()
+        super().__init__()
 
     def conninfo(self):
         return f"host=127.0.0.1 port={self.port} user=postgres sslmode=disable gssencmode=disable"
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
         with client, client.makefile("rb") as stream:
@@ -113,11 +96,7 @@ class FakeBackupServer:
     def _converse(self, client, stream):
         (size,) = struct.unpack("!I", stream.read(4))
         stream.read(size - 4)
-        parameters = {"server_version": SERVER_VERSION, "client_encoding": "UTF8", "integer_datetimes": "on"}
-        answer = message(b"R", struct.pack("!I", 0))
-        for name, value in parameters.items():
-            answer += message(b"S", cstring(name) + cstring(value))
-        client.sendall(answer + READY)
+        client.sendall(welcome(SERVER_VERSION))
         while kind := stream.read(1):
             (size,) = struct.unpack("!I", stream.read(4))
             body = stream.read(size - 4)
@@ -148,30 +127,3 @@ class FakeBackupServer:
             answer += message(b"d", b"m") + message(b"d", b"d" + backup.manifest)
         answer += message(b"c", b"") + rows(["recptr", "tli"], [["0/2000100", "1"]]) + complete("SELECT")
         return answer + complete("BASE_BACKUP") + READY
-
-
-def message(kind, body):
-    return kind + struct.pack("!I", len(body) + 4) + body
-
-
-def cstring(text):
-    return text.encode() + b"\0"
-
-
-def complete(tag):
-    return message(b"C", cstring(tag))
-
-
-def rows(columns, values):
-    """RowDescription and a DataRow for each row; everything is text."""
-    described = b"".join(cstring(name) + struct.pack("!IhIhih", 0, 0, 25, -1, -1, 0) for name in columns)
-    answer = message(b"T", struct.pack("!h", len(columns)) + described)
-    for row in values:
-        cells = b"".join(
-            struct.pack("!i", -1) if cell is None else struct.pack("!i", len(cell)) + cell.encode() for cell in row
-        )
-        answer += message(b"D", struct.pack("!h", len(row)) + cells)
-    return answer
-
-
-READY = message(b"Z", b"I")

@@ -3,9 +3,11 @@
 import socket
 import threading
 
+from tcp_listener import TcpListener, shut
 
-class TcpProxy:
-    """Forwards connections on 127.0.0.1:<port>. A context manager.
+
+class TcpProxy(TcpListener):
+    """Forwards connections on 127.0.0.1:<port>.
 
     hold_at   after that many bytes from the server, it stops until release(); `held` is set then
     hold_in   the same, inside or right before the first occurrence of these bytes
@@ -22,35 +24,23 @@ class TcpProxy:
         self._end_of_last_chunk = b""
         self._replace = replace
         self._released = threading.Event()
-        self._sockets = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        super().__init__()
 
     def release(self):
         self._released.set()
 
     def close(self):
         self.release()
-        for each in [self._listener, *self._sockets]:
-            shut(each)
+        super().close()
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target_port))
-            except OSError:
-                return
-            self._sockets += [client, server]
-            threading.Thread(target=self._pump, args=(client, server, lambda chunk: [chunk]), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, self._from_server), daemon=True).start()
+    def _serve(self, client):
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target_port))
+        except OSError:
+            return shut(client)
+        self._sockets.append(server)
+        threading.Thread(target=self._pump, args=(client, server, lambda chunk: [chunk]), daemon=True).start()
+        self._pump(server, client, self._from_server)
 
     @staticmethod
     def _pump(source, sink, pieces_of):
@@ -81,11 +71,3 @@ class TcpProxy:
             self._released.wait()
             chunk = chunk[self._hold_at - before :]
         yield chunk
-
-
-def shut(each):
-    try:
-        each.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    each.close()

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from fake_login_server import FakeLoginServer, refusal, welcome
+from fake_login_server import FakeLoginServer
 from pg_node import PgNodes, free_port
+from server_messages import refusal, welcome
 from waiting import wait_for
 
 REPLICATION_IN_USE = "SELECT active FROM pg_replication_slots WHERE slot_name = 'busy'"
