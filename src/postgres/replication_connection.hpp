@@ -49,6 +49,9 @@ class ReplicationConnection {
     // or the stream has ended, Error for a message that memory can't hold.
     std::optional<std::string_view> receive();
 
+    // What consume_input() would find, as it comes over the network.
+    int arrived_bytes() const;
+
     // Takes from the socket what is there, without waiting. Throws as receive() does.
     void consume_input();
 

@@ -16,6 +16,7 @@
 #include "pgoutput/decoder.hpp"
 #include "stream/backoff.hpp"
 #include "stream/healing.hpp"
+#include "stream/pacing.hpp"
 #include "stream/progress.hpp"
 #include "stream/readiness.hpp"
 #include "stream/session.hpp"
@@ -40,6 +41,9 @@ constexpr milliseconds kAnswerInterval{50};
 // receive window (on a loopback interface, after many small messages) waits for its persist timer, 200 ms or
 // more, and each packet of ours that acknowledges nothing sets that timer back.
 constexpr milliseconds kQuietInterval{250};
+
+// As much as libpq reads at once (fe-misc.c pqReadData).
+constexpr int kWorthReading = 16'384;
 
 constexpr milliseconds kCloseOnDestruction{1'000};
 
@@ -117,6 +121,7 @@ class ChangeStream::Impl {
     bool is_beyond_until(const Change& change) const;
     void take_keepalive(const protocol::PrimaryKeepalive& keepalive);
     bool wait_for_server(Lock& lock, bool may_wait);
+    void let_messages_gather();
 
     void start_feedback();
     void run_feedback();
@@ -149,6 +154,7 @@ class ChangeStream::Impl {
     // Of the consumer's thread alone.
     std::string server_name_;
     std::string system_identifier_;
+    Pacing pacing_;
     int patience_ms_ = -1;  // how long the server may be silent; -1: for ever
     SteadyTime heard_at_;
     SteadyTime retry_at_;
@@ -320,6 +326,7 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     int timeout_ms = 0;
     if (may_wait)
         timeout_ms = patience_ms_ < 0 ? -1 : milliseconds_until(heard_at_ + milliseconds{patience_ms_});
+    let_messages_gather();
     Readiness::Ready ready;
     {
         const Unlocked unlocked{lock};
@@ -328,7 +335,10 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     if (ready.stop) throw Stopped();
     if (ready.time) readiness_.sleep();
     const SteadyTime time = steady_now();
-    if (ready.socket) heard_at_ = time;
+    if (ready.socket) {
+        heard_at_ = time;
+        pacing_.has_read(time);
+    }
 
     // The feedback thread has asked the server at least twice before this.
     const SteadyTime limit = heard_at_ + milliseconds{patience_ms_};
@@ -339,6 +349,12 @@ bool ChangeStream::Impl::wait_for_server(Lock& lock, bool may_wait) {
     if (ready.socket || ready.time || connection_->socket() < 0) return true;
     if (patience_ms_ >= 0) readiness_.wake_at(limit);
     return false;
+}
+
+void ChangeStream::Impl::let_messages_gather() {
+    const SteadyTime::duration pause = pacing_.pause(steady_now());
+    if (pause.count() > 0 && connection_->arrived_bytes() < kWorthReading)
+        readiness_.ignore_socket_for(pause);
 }
 
 // -- Losing the connection, and making it again --

@@ -24,7 +24,10 @@ class Readiness {
     // Replaces the time before; one that has passed wakes at once.
     void wake_at(SteadyTime time);
 
-    void sleep() { arm({}); }  // no time, until the next wake_at()
+    void sleep() { arm(timer_, {}); }  // no time, until the next wake_at()
+
+    // What arrives in the meantime wakes nobody.
+    void ignore_socket_for(SteadyTime::duration pause);
 
     struct Ready {
         bool socket = false;
@@ -32,13 +35,16 @@ class Readiness {
         bool stop = false;
     };
     // -1: until one of them comes. None of them: the time-out came first.
-    Ready wait(int timeout_ms) const;
+    Ready wait(int timeout_ms);
 
   private:
-    void arm(SteadyTime::duration delay);
+    static void arm(const FileDescriptor& timer, SteadyTime::duration delay);
+    void heed_socket(bool heed);
 
     FileDescriptor epoll_;
     FileDescriptor timer_;
+    FileDescriptor pause_;
+    int socket_ = -1;
 };
 
 }  // namespace pgcascade

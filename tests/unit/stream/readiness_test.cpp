@@ -87,6 +87,45 @@ TEST(Readiness, TellsWhatHasCome) {
     EXPECT_FALSE(readiness.wait(-1).time);
 }
 
+TEST(Readiness, IgnoresTheSocketForAWhile) {
+    Readiness readiness{-1};
+    const SocketPair sockets;
+    readiness.watch(sockets.near.get());
+    sockets.send();
+    readiness.ignore_socket_for(std::chrono::hours{1});
+    EXPECT_FALSE(is_readable(readiness.fd(), 0));
+    EXPECT_FALSE(readiness.wait(0).socket);
+
+    readiness.ignore_socket_for(std::chrono::microseconds{1});
+    EXPECT_TRUE(is_readable(readiness.fd(), 5'000));
+    EXPECT_TRUE(readiness.wait(-1).socket);
+    EXPECT_TRUE(readiness.wait(-1).socket);
+}
+
+TEST(Readiness, HeedsANewSocketAtOnce) {
+    Readiness readiness{-1};
+    {
+        const SocketPair first;
+        readiness.watch(first.near.get());
+        readiness.ignore_socket_for(std::chrono::hours{1});
+    }
+    const SocketPair second;
+    readiness.watch(second.near.get());
+    second.send();
+    EXPECT_TRUE(readiness.wait(-1).socket);
+}
+
+TEST(Readiness, IgnoresASocketThatIsClosedAlready) {
+    Readiness readiness{-1};
+    {
+        const SocketPair sockets;
+        readiness.watch(sockets.near.get());
+    }
+    readiness.ignore_socket_for(std::chrono::microseconds{1});
+    readiness.wake_at(steady_now());
+    EXPECT_TRUE(readiness.wait(-1).time);
+}
+
 // libpq closes the socket in whichever thread finds that the connection is gone.
 TEST(Readiness, WakesAWaitThatLostItsSocketMeanwhile) {
     Readiness readiness{-1};
