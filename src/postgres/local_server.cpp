@@ -21,6 +21,7 @@
 #include "base/stop_signal.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/data_directory.hpp"
+#include "postgres/postmaster_opts.hpp"
 #include "postgres/postmaster_pid.hpp"
 #include "postgres/server_log.hpp"
 
@@ -84,33 +85,6 @@ void move_up(const fs::path& from) {
         rethrow("can't move the new cluster to " + to.string(), problem);
     }
     fsync_directory(to);
-}
-
-// postmaster.opts: program "argument" "argument" …
-std::vector<std::string> options_of_last_start(const fs::path& data_directory) {
-    std::string text;
-    try {
-        text = read_file(data_directory / "postmaster.opts");
-    } catch (const SystemError& problem) {
-        if (problem.error_number() == ENOENT) return {};
-        throw;
-    }
-    std::vector<std::string> options;
-    for (std::size_t at = text.find(" \""); at != std::string::npos; at = text.find(" \"", at)) {
-        const std::size_t end = text.find('"', at + 2);
-        if (end == std::string::npos) break;
-        options.push_back(text.substr(at + 2, end - at - 2));
-        at = end;
-    }
-    // The directory may have moved since.
-    for (std::size_t i = 0; i < options.size();) {
-        const auto at = options.begin() + static_cast<std::ptrdiff_t>(i);
-        if (!options[i].starts_with("-D"))
-            ++i;
-        else
-            options.erase(at, options[i] == "-D" && i + 1 < options.size() ? at + 2 : at + 1);
-    }
-    return options;
 }
 
 Conninfo local_conninfo(const PostmasterPid& file, const fs::path& data_directory) {
@@ -304,7 +278,9 @@ Settings LocalServer::read_settings() const {
     }
 }
 
-CommandResult LocalServer::run_postgres(const std::vector<std::string>& arguments) const {
+// The server program, with the options that the last start was given: whoever started it by hand put them
+// there.
+Command LocalServer::postgres_command() const {
     Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
                     .account = account_,
                     .directory = {},
@@ -312,6 +288,11 @@ CommandResult LocalServer::run_postgres(const std::vector<std::string>& argument
                     .takes_variable = is_for_a_server};
     for (std::string& option : options_of_last_start(data_directory_))
         command.arguments.push_back(std::move(option));
+    return command;
+}
+
+CommandResult LocalServer::run_postgres(const std::vector<std::string>& arguments) const {
+    Command command = postgres_command();
     command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
     return run(command, stop_fd_);
 }
@@ -425,15 +406,8 @@ void LocalServer::start(milliseconds standby_timeout) {
     }
     const FileDescriptor output = open_log(log, data_directory_, account_);
     const std::uintmax_t log_begin = fs::file_size(log);
-    Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
-                    .account = account_,
-                    .directory = {},
-                    .input = {},
-                    .takes_variable = is_for_a_server};
-    for (std::string& option : options_of_last_start(data_directory_))
-        command.arguments.push_back(std::move(option));
     diagnostics::detail("starting the server in " + data_directory_.string());
-    const DetachedProcess server = start_detached(command, output.get());
+    const DetachedProcess server = start_detached(postgres_command(), output.get());
     try {
         wait_until_ready(server, log, log_begin, standby_timeout);
     } catch (const Stopped&) {

@@ -100,6 +100,7 @@ class LocalServer {
   private:
     std::optional<std::string> value_after_start(const std::string& name,
                                                  std::vector<std::string> options) const;
+    Command postgres_command() const;
     CommandResult run_postgres(const std::vector<std::string>& arguments) const;
     void prepare_data_directory() const;
     void run_initdb(const InitOptions& options, const std::filesystem::path& directory) const;

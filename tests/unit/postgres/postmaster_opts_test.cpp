@@ -1,0 +1,49 @@
+#include "postgres/postmaster_opts.hpp"
+
+#include <cstdlib>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pgcascade::postgres {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class PostmasterOptsTest : public testing::Test {
+  protected:
+    PostmasterOptsTest() {
+        std::string name = (std::filesystem::temp_directory_path() / "pgcascade-opts-XXXXXX").string();
+        path_ = ::mkdtemp(name.data());
+    }
+    ~PostmasterOptsTest() override { std::filesystem::remove_all(path_); }
+
+    std::vector<std::string> options(const std::string& line) const {
+        std::ofstream{path_ / "postmaster.opts"} << line;
+        return options_of_last_start(path_);
+    }
+
+    std::filesystem::path path_;
+};
+
+TEST_F(PostmasterOptsTest, ServerThatWasNeverStartedHasNone) {
+    EXPECT_THAT(options_of_last_start(path_), IsEmpty());
+}
+
+TEST_F(PostmasterOptsTest, DirectoryIsLeftOutHoweverItIsWritten) {
+    EXPECT_THAT(options("/usr/bin/postgres \"-D\" \"/a b\" \"-c\" \"x=y z\"\n"), ElementsAre("-c", "x=y z"));
+    EXPECT_THAT(options("/usr/bin/postgres \"-i\" \"-D/a\"\n"), ElementsAre("-i"));
+    EXPECT_THAT(options("/usr/bin/postgres\n"), IsEmpty());
+}
+
+TEST_F(PostmasterOptsTest, WhatIsCutOffIsNoOption) {
+    EXPECT_THAT(options("/usr/bin/postgres \"-c\" \"x="), ElementsAre("-c"));
+    EXPECT_THAT(options("/usr/bin/postgres \"-D"), IsEmpty());
+    EXPECT_THAT(options("/usr/bin/postgres \"-D\""), IsEmpty());
+    EXPECT_THAT(options(""), IsEmpty());
+}
+
+}  // namespace
+}  // namespace pgcascade::postgres
