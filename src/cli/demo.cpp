@@ -154,6 +154,7 @@ void report(const demo::Outcome& outcome) {
             outcome.cascade.nodes.size(), outcome.rows, outcome.row_changes, demo::kLeaf));
     else
         print("not verified: see the differences above\n");
+    if (outcome.not_stopped) diagnostics::error(*outcome.not_stopped);
 }
 
 void demo_command(const DemoArguments& arguments, Invocation& invocation) {
@@ -165,7 +166,7 @@ void demo_command(const DemoArguments& arguments, Invocation& invocation) {
     if (!arguments.directory.empty()) options.directory = arguments.directory;
     const demo::Outcome outcome = demo::run_demo(options);
     report(outcome);
-    if (!outcome.differences.empty()) invocation.exit_status = kFailed;
+    if (!outcome.differences.empty() || outcome.not_stopped) invocation.exit_status = kFailed;
 }
 
 }  // namespace

@@ -269,7 +269,13 @@ Outcome run_demo(const DemoOptions& options) {
         directory.keep();
     } else {
         options.events.on_phase("stopping the servers");
-        stop_servers(cascade, options.stop_fd);
+        try {
+            stop_servers(cascade, options.stop_fd);
+        } catch (const Stopped&) {
+            throw;
+        } catch (const Error& problem) {
+            outcome.not_stopped = problem;  // what was proven stays proven
+        }
     }
     return outcome;
 }

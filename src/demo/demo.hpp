@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <pgcascade/error.hpp>
+
 #include "tree/cascade_file.hpp"
 #include "tree/plan.hpp"
 #include "tree/status.hpp"
@@ -62,6 +64,7 @@ struct Outcome {
     std::uint64_t row_changes = 0;         // streamed, and committed
     std::vector<std::string> differences;  // none: verified
     bool is_kept = false;
+    std::optional<Error> not_stopped;  // a server that did not stop in good order; it is stopped at once then
 };
 
 // Whichever way it ends, no server and no file is left behind, unless the outcome says that they are kept.

@@ -7,10 +7,10 @@
 
 namespace pgcascade {
 
-// When to let messages gather before they are read. A walsender sends every message by itself. A reader that is
-// faster than the server is woken by each one, and waking it costs the server more time than making the message
-// did: the faster the reader, the slower the stream. One that looks a few thousand times a second, and then takes
-// all that has come, gets the same stream in half the time.
+// When to let messages gather before they are read. A walsender sends every message by itself. A reader that
+// is faster than the server is woken by each one, and waking it costs the server more time than making the
+// message did: the faster the reader, the slower the stream. One that looks a few thousand times a second,
+// and then takes all that has come, gets the same stream in half the time.
 //
 // A burst is read as it comes, so that a transaction on a quiet server is never held up. Pure.
 class Pacing {
