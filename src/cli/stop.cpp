@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <pgcascade/error.hpp>
@@ -50,7 +51,13 @@ StopMode parse_mode(const std::string& name) {
 
 void stop(const StopArguments& arguments, Invocation& invocation) {
     const tree::Cascade cascade = tree::read_cascade_file(arguments.file);
-    const tree::ApplyLock lock{cascade.file};
+    std::optional<tree::ApplyLock> lock;
+    try {
+        lock.emplace(cascade.file);
+    } catch (const SystemError& problem) {
+        // Servers must be able to stop where nothing can be written any more.
+        diagnostics::warning(problem.what(), "an apply that runs meanwhile would start the servers again");
+    }
     const tree::StopOptions options{.mode = parse_mode(arguments.mode),
                                     .timeout = std::chrono::seconds{arguments.timeout_s},
                                     .stop_fd = invocation.stop.fd()};

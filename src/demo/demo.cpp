@@ -154,6 +154,7 @@ StreamOptions Demo::stream_options() const {
     stream.status_interval = milliseconds{500};  // so that the tree shows how far it really is
     stream.primary_conninfo = conninfo("primary").to_string();
     stream.on_notice = [](const std::string& text) { diagnostics::detail(text); };
+    stream.stop_fd = options_.stop_fd;
     return stream;
 }
 

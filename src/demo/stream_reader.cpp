@@ -1,10 +1,7 @@
 #include "demo/stream_reader.hpp"
 
-#include <cerrno>
-
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #include <pgcascade/error.hpp>
 
@@ -19,23 +16,10 @@ constexpr std::size_t kSampleLines = 40;
 constexpr std::size_t kSampleLineBytes = 500;  // a description of a product is no pleasure to read
 constexpr int kIdleLookMs = 50;
 
-FileDescriptor make_event() {
-    FileDescriptor event{::eventfd(0, EFD_CLOEXEC)};
-    if (!event) throw SystemError("can't make an eventfd", errno);
-    return event;
-}
-
-StreamOptions with_stop(StreamOptions options, int stop_fd) {
-    options.stop_fd = stop_fd;
-    return options;
-}
-
 }  // namespace
 
 StreamReader::StreamReader(StreamOptions options)
-    : stop_(make_event()),
-      stream_(with_stop(std::move(options), stop_.get())),
-      formatter_(make_formatter({.format = Format::kJson})) {
+    : stream_(std::move(options)), formatter_(make_formatter({.format = Format::kJson})) {
     thread_ = std::thread{[this] { read_all(); }};
 }
 
@@ -45,13 +29,13 @@ StreamReader::~StreamReader() {
 
 void StreamReader::end() {
     if (!thread_.joinable()) return;
-    ::eventfd_write(stop_.get(), 1);
+    is_ending_ = true;
     thread_.join();
 }
 
 void StreamReader::read_all() {
     try {
-        while (!stream_.at_end()) {
+        while (!stream_.at_end() && !is_ending_) {
             const Lsn received = stream_.received();
             if (const Change* change = stream_.try_read()) {
                 take(*change);
@@ -59,7 +43,7 @@ void StreamReader::read_all() {
             }
             // What was received before there was nothing more to read has been read.
             read_up_to_ = received.value;
-            wait_for(stream_.fileno(), POLLIN, kIdleLookMs, stop_.get());
+            wait_for(stream_.fileno(), POLLIN, kIdleLookMs, -1);
         }
     } catch (const Stopped&) {
     } catch (...) {
@@ -95,6 +79,7 @@ void StreamReader::finish(Lsn position, std::chrono::milliseconds timeout, int s
         wait_for(-1, 0, kIdleLookMs, stop_fd);
     end();
     if (failure_) std::rethrow_exception(failure_);
+    wait_for(-1, 0, 0, stop_fd);  // the stream may have been the first to see the stop
     if (Lsn{read_up_to_} < position)
         throw Error(fmt::format("the stream has come to {} only, within {} ms; the primary is at {}",
                                 Lsn{read_up_to_}.to_string(), timeout.count(), position.to_string()));

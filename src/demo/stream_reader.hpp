@@ -12,7 +12,6 @@
 #include <pgcascade/format.hpp>
 #include <pgcascade/stream.hpp>
 
-#include "base/file.hpp"
 #include "demo/stream_check.hpp"
 
 namespace pgcascade::demo {
@@ -32,7 +31,7 @@ class StreamReader {
     // Of the last transactions, oldest first; taken out.
     std::vector<std::string> take_sample();
 
-    // False once the thread has ended, which it does only where the stream fails.
+    // False once the thread has ended, which it does only where the stream fails or is stopped.
     bool is_reading() const { return is_reading_; }
 
     // Waits until everything that was committed before this position is read, and ends the thread. Throws
@@ -47,7 +46,7 @@ class StreamReader {
     void take(const Change& change);
     void end();
 
-    FileDescriptor stop_;
+    std::atomic<bool> is_ending_ = false;
     ChangeStream stream_;
     std::unique_ptr<Formatter> formatter_;
     StreamCheck check_;

@@ -167,11 +167,12 @@ static std::optional<Conninfo> without_silent_host(const Conninfo& conninfo, PGc
     return without_host(whole, PQhost(connection), PQport(connection));
 }
 
-[[noreturn]] static void throw_login_error(PGconn* connection, const std::string& doing) {
+[[noreturn]] static void throw_login_error(PGconn* connection, const std::string& passfile,
+                                           const std::string& doing) {
     const LoginFailure failure = read_login_failure(PQerrorMessage(connection));
     const std::string what = doing + failure.text;
     const std::optional<Refusal> refusal =
-        PQconnectionNeedsPassword(connection) != 0 ? missing_password() : find_refusal(failure);
+        PQconnectionNeedsPassword(connection) != 0 ? missing_password(passfile) : find_refusal(failure);
     if (refusal) throw LoginError(what, refusal->sqlstate, refusal->hint);
     const bool nobody_listens = failure.text.find("refused") != std::string::npos ||
                                 failure.text.find("No such file") != std::string::npos;
@@ -200,7 +201,8 @@ void Connection::log_in(const Conninfo& conninfo) {
         doing += fmt::format("no answer from {} within {} ms; ", current_host(native()), timeout.count());
         whole = *others;
     }
-    if (PQstatus(native()) != CONNECTION_OK) throw_login_error(native(), doing);
+    if (PQstatus(native()) != CONNECTION_OK)
+        throw_login_error(native(), whole.get("passfile").value_or(""), doing);
     PQsetErrorVerbosity(native(), PQERRORS_DEFAULT);
     PQsetnonblocking(native(), 1);
 }

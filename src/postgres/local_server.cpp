@@ -278,23 +278,20 @@ Settings LocalServer::read_settings() const {
     }
 }
 
-// The server program, with the options that the last start was given: whoever started it by hand put them
-// there.
-Command LocalServer::postgres_command() const {
+Command LocalServer::postgres_command(const std::vector<std::string>& options) const {
     Command command{.arguments = {installation_.program("postgres").string(), "-D", data_directory_.string()},
                     .account = account_,
                     .directory = {},
                     .input = {},
                     .takes_variable = is_for_a_server};
-    for (std::string& option : options_of_last_start(data_directory_))
-        command.arguments.push_back(std::move(option));
+    command.arguments.insert(command.arguments.end(), options.begin(), options.end());
     return command;
 }
 
 CommandResult LocalServer::run_postgres(const std::vector<std::string>& arguments) const {
-    Command command = postgres_command();
-    command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
-    return run(command, stop_fd_);
+    std::vector<std::string> options = locations_of_files(options_of_last_start(data_directory_));
+    options.insert(options.end(), arguments.begin(), arguments.end());
+    return run(postgres_command(options), stop_fd_);
 }
 
 Settings LocalServer::configured(const std::vector<std::string>& names) const {
@@ -393,6 +390,16 @@ void LocalServer::wait_until_ready(const DetachedProcess& server, const fs::path
 }
 
 void LocalServer::start(milliseconds standby_timeout) {
+    start_with(locations_of_files(options_of_last_start(data_directory_)), standby_timeout);
+}
+
+void LocalServer::restart(milliseconds standby_timeout) {
+    const std::vector<std::string> options = options_of_last_start(data_directory_);
+    stop();
+    start_with(options, standby_timeout);
+}
+
+void LocalServer::start_with(const std::vector<std::string>& options, milliseconds standby_timeout) {
     require_access();
     const fs::path log = log_file();
     if (is_running()) {
@@ -407,7 +414,7 @@ void LocalServer::start(milliseconds standby_timeout) {
     const FileDescriptor output = open_log(log, data_directory_, account_);
     const std::uintmax_t log_begin = fs::file_size(log);
     diagnostics::detail("starting the server in " + data_directory_.string());
-    const DetachedProcess server = start_detached(postgres_command(), output.get());
+    const DetachedProcess server = start_detached(postgres_command(options), output.get());
     try {
         wait_until_ready(server, log, log_begin, standby_timeout);
     } catch (const Stopped&) {
@@ -425,8 +432,10 @@ void stop_server(const fs::path& data_directory, StopMode mode, milliseconds tim
     const auto file = read_postmaster_pid(data_directory);
     if (!file) return;
     const FileDescriptor process = open_process(file->pid);
+    if (!process && errno == ESRCH) return;
+    if (!process) throw SystemError(fmt::format("can't watch process {}", file->pid), errno);
     // Looked at only now that the number can't pass to another process.
-    if (!process || !is_server_process(file->pid, data_directory)) return;
+    if (!is_server_process(file->pid, data_directory)) return;
     if (::syscall(SYS_pidfd_send_signal, process.get(), stop_signal(mode), nullptr, 0) != 0) {
         if (errno == ESRCH) return;
         throw SystemError("can't stop the server in " + data_directory.string(), errno,

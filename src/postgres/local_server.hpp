@@ -59,7 +59,7 @@ class LocalServer {
     void write_settings(const Settings& settings, const std::vector<std::string>& removed = {});
     Settings read_settings() const;  // of postgresql.auto.conf
 
-    // What the settings would be after a start, by the files and the options of the last start, in
+    // What the settings would be after a start, by the files, in
     // PostgreSQL's base units. A name that this server does not know is left out; so is everything where its
     // files can't be read. Throws SystemError where the account can't be acted as.
     Settings configured(const std::vector<std::string>& names) const;
@@ -74,21 +74,19 @@ class LocalServer {
 
     bool is_running() const;  // as is_server_running() has it
 
-    // Starts the server with the options of its last start (postmaster.opts), where there was one. Returns
-    // once it takes connections, or replays as a standby that does not yet; at once where it runs already.
-    // Waits as long as its recovery lasts, but a new standby that gets no WAL from its upstream waits for
-    // ever: after standby_timeout this throws, and leaves it running; 0 returns once it runs. Throws
-    // SystemError with the tail of its log.
+    // Starts the server; of the options of its last start (postmaster.opts) only those that say where its
+    // files are stay. Returns once it takes connections, or replays as a standby that does not yet; at once
+    // where it runs already. Waits as long as its recovery lasts, but a new standby that gets no WAL from its
+    // upstream waits for ever: after standby_timeout this throws, and leaves it running; 0 returns once it
+    // runs. Throws SystemError with the tail of its log.
     void start(std::chrono::milliseconds standby_timeout = std::chrono::milliseconds{60'000});
 
     // As stop_server().
     void stop(StopMode mode = StopMode::kFast,
               std::chrono::milliseconds timeout = std::chrono::milliseconds{60'000});
 
-    void restart() {
-        stop();
-        start();
-    }
+    // Stops it (fast) and starts it with the options that it runs with, as pg_ctl restart does.
+    void restart(std::chrono::milliseconds standby_timeout = std::chrono::milliseconds{60'000});
 
     // Where start() sends what the server prints: log_beside(). A server with a logging_collector goes on in
     // files of its own.
@@ -100,7 +98,8 @@ class LocalServer {
   private:
     std::optional<std::string> value_after_start(const std::string& name,
                                                  std::vector<std::string> options) const;
-    Command postgres_command() const;
+    Command postgres_command(const std::vector<std::string>& options) const;
+    void start_with(const std::vector<std::string>& options, std::chrono::milliseconds standby_timeout);
     CommandResult run_postgres(const std::vector<std::string>& arguments) const;
     void prepare_data_directory() const;
     void run_initdb(const InitOptions& options, const std::filesystem::path& directory) const;

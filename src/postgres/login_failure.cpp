@@ -107,7 +107,12 @@ std::optional<Refusal> find_refusal(const LoginFailure& failure) {
     return std::nullopt;
 }
 
-Refusal missing_password() {
+Refusal missing_password(const std::string& passfile) {
+    if (!passfile.empty())
+        return {"28P01",
+                passfile +
+                    ": it is not there, can be read by others (chmod 600), or has no line for this host, "
+                    "port, database and user"};
     return {"28P01", "give the password in PGPASSWORD or in the password file (~/.pgpass, mode 0600)"};
 }
 

@@ -29,7 +29,8 @@ struct Refusal {
 // Null where no server refuses us for good: none was reached, or it is starting up, shutting down, or broken.
 std::optional<Refusal> find_refusal(const LoginFailure& failure);
 
-// The server wants a password and there is none (PQconnectionNeedsPassword).
-Refusal missing_password();
+// The server wants a password and there is none (PQconnectionNeedsPassword). `passfile`: the one that the
+// connection string names, empty where it names none.
+Refusal missing_password(const std::string& passfile);
 
 }  // namespace pgcascade::postgres

@@ -1,6 +1,8 @@
 #include "postgres/postmaster_opts.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 #include <pgcascade/error.hpp>
 
@@ -32,6 +34,27 @@ std::vector<std::string> options_of_last_start(const std::filesystem::path& data
             options.erase(at, options[i] == "-D" && i + 1 < options.size() ? at + 2 : at + 1);
     }
     return options;
+}
+
+std::vector<std::string> locations_of_files(const std::vector<std::string>& options) {
+    const auto is_location = [](std::string_view setting) {
+        std::string name{setting.substr(0, setting.find('='))};
+        std::replace(name.begin(), name.end(), '-', '_');  // as postmaster.c has it
+        return name == "config_file" || name == "hba_file" || name == "ident_file" ||
+               name == "data_directory";
+    };
+    std::vector<std::string> locations;
+    for (std::size_t i = 0; i < options.size(); ++i) {
+        const std::string& option = options[i];
+        if (option == "-c" && i + 1 < options.size()) {
+            ++i;
+            if (is_location(options[i])) locations.insert(locations.end(), {"-c", options[i]});
+        } else if ((option.starts_with("-c") || option.starts_with("--")) &&
+                   is_location(std::string_view{option}.substr(2))) {
+            locations.push_back(option);
+        }
+    }
+    return locations;
 }
 
 }  // namespace pgcascade::postgres

@@ -36,7 +36,8 @@ void make_room_on_loopback(int socket) {
     socklen_t size = sizeof segment;
     const bool is_tcp = ::getsockopt(socket, IPPROTO_TCP, TCP_MAXSEG, &segment, &size) == 0;
     if (!is_tcp || segment <= kLargestNetworkSegment) return;
-    // The kernel gives what it allows (net.core.rmem_max); less than that only makes a stall likelier.
+    // The kernel gives what it allows (net.core.rmem_max): even Debian's 416 kB hold what comes while the
+    // reader lets messages gather.
     static_cast<void>(::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &kRoomOnLoopback, sizeof kRoomOnLoopback));
 }
 

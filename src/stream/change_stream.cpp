@@ -67,6 +67,19 @@ std::string in_one_line(std::string text) {
     return text;
 }
 
+// What the consumer's callback throws is dropped: a notice is no reason to end the stream, and libpq, within
+// which some come, can't be left by an exception.
+StreamOptions with_safe_notices(StreamOptions options) {
+    if (!options.on_notice) return options;
+    options.on_notice = [tell = std::move(options.on_notice)](const std::string& text) {
+        try {
+            tell(text);
+        } catch (...) {
+        }
+    };
+    return options;
+}
+
 bool is_lone_message(const Change& change) {
     return change.operation == Operation::kMessage && !change.transactional;
 }
@@ -144,6 +157,7 @@ class ChangeStream::Impl {
         connection_;  // null: lost, to be made again at retry_at_
     Lsn reported_;
     milliseconds feedback_interval_{};
+    milliseconds quiet_interval_{};
     SteadyTime feedback_due_;
     SteadyTime feedback_sent_;
     bool server_waits_ = false;  // it has asked for a confirmation that could not be given yet
@@ -166,7 +180,7 @@ class ChangeStream::Impl {
 };
 
 ChangeStream::Impl::Impl(StreamOptions options)
-    : options_(std::move(options)),
+    : options_(with_safe_notices(std::move(options))),
       readiness_(options_.stop_fd),
       backoff_(options_.max_backoff, std::random_device{}()),
       progress_(Lsn{}, Lsn{}) {
@@ -207,6 +221,9 @@ void ChangeStream::Impl::adopt(Session session) {
     if (timeout.count() > 0)
         feedback_interval_ =
             std::clamp(feedback_interval_, milliseconds{1}, std::max(timeout / 4, milliseconds{1}));
+    quiet_interval_ = kQuietInterval;
+    if (timeout.count() > 0)
+        quiet_interval_ = std::min(kQuietInterval, std::max(timeout / 4, milliseconds{1}));
     patience_ms_ = -1;
     if (timeout.count() > 0)
         patience_ms_ = static_cast<int>(std::max(timeout, kPatienceMin + 2 * feedback_interval_).count());
@@ -396,11 +413,7 @@ void ChangeStream::Impl::reconnect(Lock& lock) {
 }
 
 void ChangeStream::Impl::notice(const std::string& text) const {
-    try {
-        if (options_.on_notice) options_.on_notice(text);
-    } catch (const std::exception&) {
-        // The consumer's own: a notice is no reason to end the stream.
-    }
+    if (options_.on_notice) options_.on_notice(text);
 }
 
 // -- Feedback --
@@ -428,8 +441,8 @@ void ChangeStream::Impl::run_feedback() {
             continue;
         }
         const bool is_news = server_waits_ || progress_.confirmed() > reported_;
-        if (!is_news && steady_now() < feedback_sent_ + kQuietInterval) {
-            feedback_due_ = feedback_sent_ + kQuietInterval;
+        if (!is_news && steady_now() < feedback_sent_ + quiet_interval_) {
+            feedback_due_ = feedback_sent_ + quiet_interval_;
             continue;
         }
         feedback_due_ = steady_now() + feedback_interval_;
@@ -485,7 +498,10 @@ bool ChangeStream::Impl::close(milliseconds timeout) {
     ended_ = true;
     if (connection_) {
         try {
-            send_feedback(/*ask=*/false);
+            {
+                const std::lock_guard lock{mutex_};
+                send_feedback(/*ask=*/false);
+            }
             closed_well_ = connection_->end(timeout);
         } catch (const Error& problem) {
             notice(problem.what());

@@ -30,9 +30,15 @@ bool is_regular_file(int fd) {
     return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-bool is_pipe(int fd) {
+bool is_pipe(const std::filesystem::path& path) {
     struct stat status {};
-    return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+    return ::stat(path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+FileDescriptor open_file(const std::filesystem::path& path) {
+    FileDescriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    if (!file) throw SystemError("can't open " + path.string(), errno);
+    return file;
 }
 
 // Waits for a reader, as a shell does; but a shell can be interrupted.
@@ -111,13 +117,8 @@ Output::Output(int fd, std::string name, int stop_fd)
 
 Output Output::append_to(const std::filesystem::path& path, int stop_fd,
                          const std::function<void(const std::string& text)>& on_notice) {
-    FileDescriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
-    if (!file) throw SystemError("can't open " + path.string(), errno);
     // With an end of our own to read from, a pipe would never tell that its reader has gone away.
-    if (is_pipe(file.get())) {
-        file.reset();
-        file = open_pipe(path, stop_fd, on_notice);
-    }
+    FileDescriptor file = is_pipe(path) ? open_pipe(path, stop_fd, on_notice) : open_file(path);
     Output output{file.get(), path.string(), stop_fd};
     output.is_file_ = is_regular_file(file.get());
     if (output.is_file_) {

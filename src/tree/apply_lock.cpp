@@ -31,9 +31,10 @@ ApplyLock::ApplyLock(const std::filesystem::path& cascade_file) {
                                       holder.empty() ? "of somebody" : holder, cascade_file.string()),
                           "wait until it has ended, or stop it");
     }
-    if (!is_ours) return;
-    if (::ftruncate(fd_.get(), 0) != 0) throw SystemError("can't write " + file.string(), errno);
-    write_all(fd_.get(), fmt::format("{}\n", ::getpid()), file);
+    // The number only serves the message above: a full disk is no reason not to go on.
+    const std::string number = fmt::format("{}\n", ::getpid());
+    if (is_ours && ::ftruncate(fd_.get(), 0) == 0)
+        static_cast<void>(::pwrite(fd_.get(), number.data(), number.size(), 0));
 }
 
 }  // namespace pgcascade::tree

@@ -35,7 +35,10 @@ class NodeCheck {
             const NodeObservation& seen = observation_.node(node.name);
             const std::size_t before = problems_.size();
             seen.server ? check_running(node, seen) : check_silent(node, seen);
-            if (problems_.size() > before) continue;
+            if (problems_.size() > before) {
+                if (!node.upstream) is_primary_known_ = false;
+                continue;
+            }
             check_system_identifier(node, seen);
             check_upstream(node, seen);
         }
@@ -57,6 +60,7 @@ class NodeCheck {
     const Cascade& cascade_;
     const Observation& observation_;
     std::vector<Problem> problems_;
+    bool is_primary_known_ = true;  // one that is out of reach, or a stranger, tells nothing of its standbys
 };
 
 void NodeCheck::check_running(const Node& node, const NodeObservation& seen) {
@@ -118,7 +122,7 @@ void NodeCheck::check_directory(const Node& node, const NodeObservation& seen) {
 }
 
 void NodeCheck::check_system_identifier(const Node& node, const NodeObservation& seen) {
-    if (!node.upstream || state_of(seen) == NodeState::kAbsent) return;
+    if (!node.upstream || !is_primary_known_ || state_of(seen) == NodeState::kAbsent) return;
     const NodeObservation& primary = observation_.node(cascade_.primary().name);
     const std::uint64_t here = system_identifier(seen);
     const std::uint64_t there = system_identifier(primary);

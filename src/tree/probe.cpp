@@ -198,8 +198,8 @@ class NodeProbe {
     const ProbeOptions& options_;
 };
 
-// The server's FATAL messages while it can't take connections (postmaster.c, canAcceptConnections; SQLSTATE
-// 57P03, which libpq 15 does not keep for a failed login).
+// The server's FATAL messages while it can't take connections (postmaster.c, canAcceptConnections), in
+// English: a server with other lc_messages is told as out of reach meanwhile.
 bool says_not_yet(const std::string& message) {
     for (const char* text :
          {"the database system is starting up", "the database system is shutting down",

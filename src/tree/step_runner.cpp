@@ -239,8 +239,7 @@ void StepRunner::do_step(const StopServer& step) {
 
 void StepRunner::do_step(const RestartServer& step) {
     postgres::LocalServer server = host(step.node).server();
-    server.stop();
-    server.start(options_.stall_timeout);
+    server.restart(options_.stall_timeout);
 }
 
 void StepRunner::do_step(const WaitForServer& step) {

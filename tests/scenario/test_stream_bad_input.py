@@ -92,6 +92,8 @@ def test_every_command_understands_a_refusal_in_another_language(pgcascade):
 
 def test_a_server_that_asks_for_a_password_where_there_is_none(refused, server):
     refused(server.conninfo(password=None), "no password", "hint: give the password in PGPASSWORD")
+    missing = server.conninfo(password=None, passfile="/nonexistent/passwords")
+    refused(missing, "no password", "hint: /nonexistent/passwords: it is not there")
 
 
 def test_a_starting_server_is_told_with_its_detail(refused):

@@ -259,17 +259,19 @@ TEST_P(LocalServerTest, LogOfTheCollectorIsToldToo) {
     }
 }
 
-TEST_P(LocalServerTest, OptionsOfTheLastStartStay) {
+TEST_P(LocalServerTest, OptionsStayOverARestartAndNotOverAStop) {
     LocalServer one = make_server();
     one.start();
-    one.stop();
     std::ofstream{directory_ / "postmaster.opts"}
         << installation_.program("postgres").string()
         << " \"-D\" \"/moved/away\" \"-c\" \"cluster_name=by hand\" \"-D/moved/away\"\n";
-    one.start();
+    one.restart();
     EXPECT_EQ(show(*std::make_unique<Connection>(conninfo()), "cluster_name"), "by hand");
     one.restart();
     EXPECT_EQ(show(*std::make_unique<Connection>(conninfo()), "cluster_name"), "by hand");
+    one.stop();
+    one.start();
+    EXPECT_EQ(show(*std::make_unique<Connection>(conninfo()), "cluster_name"), "");
 }
 
 TEST_P(LocalServerTest, SettingsMergeAndReachTheServer) {

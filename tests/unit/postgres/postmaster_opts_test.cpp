@@ -45,5 +45,13 @@ TEST_F(PostmasterOptsTest, WhatIsCutOffIsNoOption) {
     EXPECT_THAT(options(""), IsEmpty());
 }
 
+TEST_F(PostmasterOptsTest, OnlyLocationsOutliveAStop) {
+    EXPECT_THAT(
+        locations_of_files({"-c", "config_file=/etc/pg/x.conf", "-c", "fsync=off", "-b", "-p", "5433"}),
+        ElementsAre("-c", "config_file=/etc/pg/x.conf"));
+    EXPECT_THAT(locations_of_files({"-chba_file=/a", "--ident-file=/b", "--cluster-name=x", "-i", "-c"}),
+                ElementsAre("-chba_file=/a", "--ident-file=/b"));
+}
+
 }  // namespace
 }  // namespace pgcascade::postgres

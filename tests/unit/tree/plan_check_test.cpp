@@ -32,6 +32,21 @@ TEST_F(PlanCheckTest, ClusterOfAStandbyWithoutAPrimaryIsAProblem) {
         "exist yet");
 }
 
+TEST_F(PlanCheckTest, StandbysOfAPrimaryOutOfReachAreNotBlamed) {
+    everything_runs();
+    seen("primary") = NodeObservation{};
+    seen("primary").unreachable = {"primary: can't connect: no route to host", "is it running?"};
+    expect_problem("primary: can't connect: no route to host");
+}
+
+TEST_F(PlanCheckTest, StandbysAreNotComparedWithAStranger) {
+    everything_runs();
+    seen("primary").is_other_server = true;
+    server("primary").system_identifier = 42;
+    server("primary").data_directory = "/elsewhere";
+    expect_problem("primary: at 127.0.0.1:6001 another server answers");
+}
+
 TEST_F(PlanCheckTest, OtherServerOnThePortIsAProblem) {
     everything_runs();
     seen("us").is_other_server = true;
