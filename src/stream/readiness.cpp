@@ -56,15 +56,13 @@ void Readiness::ignore_socket_for(SteadyTime::duration pause) {
     arm(pause_, pause);
 }
 
-// A socket that libpq has closed in the meantime is no longer in the set, and its number may be a file's
-// (EPERM): then there is nothing to change.
+// A socket that libpq has closed in the meantime is no longer in the set: then there is nothing to change,
+// and its number may stand for anything else by now.
 void Readiness::heed_socket(bool heed) {
     epoll_event event{};
     event.events = heed ? EPOLLIN : 0U;
     event.data.u32 = kSocket;
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket_, &event) != 0 && errno != ENOENT && errno != EBADF &&
-        errno != EPERM)
-        throw SystemError("epoll_ctl failed", errno);
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket_, &event);
 }
 
 // 0 disarms, and takes back that the time has come.

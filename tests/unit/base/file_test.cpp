@@ -10,20 +10,16 @@
 
 #include <pgcascade/error.hpp>
 
+#include "unit/temporary_directory.hpp"
+
 namespace pgcascade {
 
 namespace fs = std::filesystem;
 
 class File : public testing::Test {
   protected:
-    File() {
-        std::string pattern = fs::temp_directory_path() / "pgcascade-file-XXXXXX";
-        if (::mkdtemp(pattern.data()) == nullptr) throw SystemError("mkdtemp", errno);
-        directory_ = pattern;
-    }
-    ~File() override { fs::remove_all(directory_); }
-
-    fs::path directory_;
+    const TemporaryDirectory temporary_;
+    const fs::path directory_ = temporary_.path();
 };
 
 TEST_F(File, DurableWriteReplacesTheWholeFile) {

@@ -12,6 +12,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "unit/temporary_directory.hpp"
+
 namespace pgcascade {
 
 namespace fs = std::filesystem;
@@ -20,21 +22,15 @@ namespace {
 
 class SizedFileTest : public testing::Test {
   protected:
-    SizedFileTest() {
-        std::string name = (fs::temp_directory_path() / "pgcascade-sized-file-XXXXXX").string();
-        directory_ = ::mkdtemp(name.data());
-    }
-    ~SizedFileTest() override { fs::remove_all(directory_); }
-
     SizedFile make(std::uint64_t bytes) const {
         return SizedFile{
             FileDescriptor{::open(path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)}, bytes,
             path()};
     }
 
-    fs::path path() const { return directory_ / "file"; }
+    fs::path path() const { return temporary_.path() / "file"; }
 
-    fs::path directory_;
+    const TemporaryDirectory temporary_;
 };
 
 struct AlignedMemory {

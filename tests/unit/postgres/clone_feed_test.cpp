@@ -9,6 +9,7 @@
 #include <pgcascade/error.hpp>
 
 #include "postgres/data_directory.hpp"
+#include "unit/temporary_directory.hpp"
 
 namespace pgcascade::postgres {
 
@@ -20,11 +21,8 @@ namespace {
 class CloneFeedTest : public testing::Test {
   protected:
     CloneFeedTest() {
-        std::string name = (fs::temp_directory_path() / "pgcascade-feed-XXXXXX").string();
-        base_ = ::mkdtemp(name.data());
         for (const char* target : {"a", "b", "c"}) targets_.push_back({.data_directory = base_ / target});
     }
-    ~CloneFeedTest() override { fs::remove_all(base_); }
 
     std::unique_ptr<CloneFeed> open(int stop_fd = -1) const {
         std::vector<std::unique_ptr<TargetDirectory>> directories;
@@ -51,7 +49,8 @@ class CloneFeedTest : public testing::Test {
 
     static constexpr std::uint64_t kTotal = 12'000'000;
 
-    fs::path base_;
+    const TemporaryDirectory temporary_;
+    const fs::path base_ = temporary_.path();
     std::vector<CloneTarget> targets_;
 };
 

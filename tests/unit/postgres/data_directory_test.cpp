@@ -6,6 +6,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "unit/temporary_directory.hpp"
+
 namespace pgcascade::postgres {
 
 namespace fs = std::filesystem;
@@ -15,12 +17,6 @@ namespace {
 
 class DataDirectoryTest : public testing::Test {
   protected:
-    DataDirectoryTest() {
-        std::string name = (fs::temp_directory_path() / "pgcascade-data-directory-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    ~DataDirectoryTest() override { fs::remove_all(path_); }
-
     void write(const fs::path& name, const std::string& content) const {
         fs::create_directories((path_ / name).parent_path());
         std::ofstream{path_ / name, std::ios::binary} << content;
@@ -35,7 +31,8 @@ class DataDirectoryTest : public testing::Test {
 
     State state() const { return inspect_data_directory(path_).state; }
 
-    fs::path path_;
+    const TemporaryDirectory temporary_;
+    const fs::path path_ = temporary_.path();
 };
 
 }  // namespace

@@ -11,6 +11,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "unit/temporary_directory.hpp"
+
 namespace pgcascade::postgres {
 
 namespace fs = std::filesystem;
@@ -41,13 +43,6 @@ class SetVariable {
 // Programs that only know their version.
 class InstallationTest : public testing::Test {
   protected:
-    void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "pgcascade-installation-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-    }
-    void TearDown() override { fs::remove_all(root_); }
-
     fs::path install(const fs::path& bin, const std::string& version) const {
         fs::create_directories(root_ / bin);
         for (const char* program : {"initdb", "pg_ctl", "postgres"}) {
@@ -58,7 +53,8 @@ class InstallationTest : public testing::Test {
         return root_ / bin;
     }
 
-    fs::path root_;
+    const TemporaryDirectory temporary_;
+    const fs::path root_ = temporary_.path();
 };
 
 std::vector<std::string> versions_below(const fs::path& root) {

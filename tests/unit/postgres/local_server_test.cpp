@@ -24,6 +24,7 @@
 #include "postgres/connection.hpp"
 #include "postgres/data_directory.hpp"
 #include "postgres/postmaster_pid.hpp"
+#include "unit/temporary_directory.hpp"
 
 // Real servers of this machine: its oldest and its newest PostgreSQL.
 
@@ -48,11 +49,10 @@ std::string free_port() {
     return std::to_string(ntohs(address.sin_port));
 }
 
-fs::path make_root() {
-    std::string pattern = (fs::temp_directory_path() / "pgcascade-server-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw SystemError("mkdtemp", errno);
-    fs::permissions(pattern, fs::perms{0755});
-    return pattern;
+// The servers run as another account, which has to get through.
+const fs::path& opened(const TemporaryDirectory& directory) {
+    fs::permissions(directory.path(), fs::perms{0755});
+    return directory.path();
 }
 
 Installation oldest_installation() {
@@ -75,23 +75,17 @@ void copy_cluster(const fs::path& from, const fs::path& to) {
 // initdb takes seconds: it runs once a version, and the tests work on copies.
 class LocalServerTest : public testing::TestWithParam<const char*> {
   protected:
-    static void TearDownTestSuite() {
-        for (const auto& [version, root] : templates()) fs::remove_all(root);
-        templates().clear();
-    }
+    static void TearDownTestSuite() { templates().clear(); }
 
     void SetUp() override {
         installation_ =
             std::string_view{GetParam()} == "oldest" ? oldest_installation() : newest_installation(16);
-        root_ = make_root();
-        directory_ = root_ / "data";
         account_ = LocalServer::account_for(directory_);
     }
 
     void TearDown() override {
         for (const fs::directory_entry& entry : fs::directory_iterator{root_})
             if (entry.is_directory()) server(entry.path()).stop(StopMode::kImmediate);
-        fs::remove_all(root_);
     }
 
     LocalServer server(const fs::path& directory, int stop_fd = -1) const {
@@ -102,11 +96,10 @@ class LocalServerTest : public testing::TestWithParam<const char*> {
     LocalServer make_server() {
         auto& known = templates();
         if (!known.contains(installation_.version)) {
-            const fs::path root = make_root();
-            known.emplace(installation_.version, root);
+            const fs::path& root = opened(known[installation_.version]);
             server(root / "data").init({.superuser = "boss", .superuser_password = kPassword});
         }
-        copy_cluster(known.at(installation_.version) / "data", directory_);
+        copy_cluster(known.at(installation_.version).path() / "data", directory_);
         configure(server());
         return server();
     }
@@ -127,13 +120,14 @@ class LocalServerTest : public testing::TestWithParam<const char*> {
 
     Installation installation_;
     Account account_;
-    fs::path root_;
-    fs::path directory_;
+    const TemporaryDirectory temporary_;
+    const fs::path root_ = opened(temporary_);
+    const fs::path directory_ = root_ / "data";
     std::string port_;
 
   private:
-    static std::map<std::string, fs::path>& templates() {
-        static std::map<std::string, fs::path> by_version;
+    static std::map<std::string, TemporaryDirectory>& templates() {
+        static std::map<std::string, TemporaryDirectory> by_version;
         return by_version;
     }
 };

@@ -1,10 +1,11 @@
 #include "postgres/postmaster_opts.hpp"
 
-#include <cstdlib>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "unit/temporary_directory.hpp"
 
 namespace pgcascade::postgres {
 namespace {
@@ -14,18 +15,13 @@ using ::testing::IsEmpty;
 
 class PostmasterOptsTest : public testing::Test {
   protected:
-    PostmasterOptsTest() {
-        std::string name = (std::filesystem::temp_directory_path() / "pgcascade-opts-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    ~PostmasterOptsTest() override { std::filesystem::remove_all(path_); }
-
     std::vector<std::string> options(const std::string& line) const {
         std::ofstream{path_ / "postmaster.opts"} << line;
         return options_of_last_start(path_);
     }
 
-    std::filesystem::path path_;
+    const TemporaryDirectory temporary_;
+    const std::filesystem::path path_ = temporary_.path();
 };
 
 TEST_F(PostmasterOptsTest, ServerThatWasNeverStartedHasNone) {

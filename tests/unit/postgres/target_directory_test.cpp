@@ -9,6 +9,7 @@
 #include <pgcascade/error.hpp>
 
 #include "postgres/data_directory.hpp"
+#include "unit/temporary_directory.hpp"
 
 namespace pgcascade::postgres {
 
@@ -19,12 +20,7 @@ namespace {
 
 class TargetDirectoryTest : public testing::TestWithParam<SyncMethod> {
   protected:
-    TargetDirectoryTest() {
-        std::string name = (fs::temp_directory_path() / "pgcascade-target-XXXXXX").string();
-        base_ = ::mkdtemp(name.data());
-        target_.data_directory = base_ / "data";
-    }
-    ~TargetDirectoryTest() override { fs::remove_all(base_); }
+    TargetDirectoryTest() { target_.data_directory = base_ / "data"; }
 
     TargetDirectory open(bool group_access = false) const {
         return {target_, places_, group_access, GetParam()};
@@ -59,7 +55,8 @@ class TargetDirectoryTest : public testing::TestWithParam<SyncMethod> {
 
     static std::string read(const fs::path& path) { return read_file(path); }
 
-    fs::path base_;
+    const TemporaryDirectory temporary_;
+    const fs::path base_ = temporary_.path();
     CloneTarget target_;
     std::vector<fs::path> places_;
 };
