@@ -174,6 +174,7 @@ static std::optional<Conninfo> without_silent_host(const Conninfo& conninfo, PGc
     const std::optional<Refusal> refusal =
         PQconnectionNeedsPassword(connection) != 0 ? missing_password(passfile) : find_refusal(failure);
     if (refusal) throw LoginError(what, refusal->sqlstate, refusal->hint);
+    if (is_not_ready(failure)) throw NotReadyError(what);
     const bool nobody_listens = failure.text.find("refused") != std::string::npos ||
                                 failure.text.find("No such file") != std::string::npos;
     throw ConnectionError(

@@ -53,13 +53,20 @@ struct ConnectOptions {
     int stop_fd = -1;
 };
 
+// A server that is there and takes no connections yet, or no more: it is starting up, shutting down or not
+// yet consistent.
+class NotReadyError : public ConnectionError {
+  public:
+    using ConnectionError::ConnectionError;
+};
+
 class Connection {
   public:
     // connect_timeout of the connection string, of a service or of PGCONNECT_TIMEOUT stands above the
     // time-out of the options. It counts for each host; a silent one is passed by where there are others.
     // A passfile that the connection string names is read instead of PGPASSWORD: who wrote it there meant
-    // this server. Throws ConnectionError where nobody answers, LoginError where we are not let in, each with
-    // the hint that mends it.
+    // this server. Throws ConnectionError where nobody answers (NotReadyError: not yet), LoginError where we
+    // are not let in, each with the hint that mends it.
     explicit Connection(const Conninfo& conninfo, ConnectOptions options = {});
     Connection(const Connection&) = delete;  // libpq holds a pointer into it, for notices
     Connection& operator=(const Connection&) = delete;

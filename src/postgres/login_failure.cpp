@@ -96,6 +96,10 @@ LoginFailure read_login_failure(std::string_view verbose) {
     return failure;
 }
 
+bool is_not_ready(const LoginFailure& failure) {
+    return std::find(failure.sqlstates.begin(), failure.sqlstates.end(), "57P03") != failure.sqlstates.end();
+}
+
 std::optional<Refusal> find_refusal(const LoginFailure& failure) {
     for (const KnownRefusal& known : kKnownRefusals) {
         const auto told =

@@ -21,6 +21,10 @@ struct LoginFailure {
 
 LoginFailure read_login_failure(std::string_view verbose);
 
+// A server was reached that is starting up, shutting down or not yet consistent (postmaster.c,
+// canAcceptConnections).
+bool is_not_ready(const LoginFailure& failure);
+
 struct Refusal {
     std::string sqlstate;
     std::string hint;

@@ -198,17 +198,6 @@ class NodeProbe {
     const ProbeOptions& options_;
 };
 
-// The server's FATAL messages while it can't take connections (postmaster.c, canAcceptConnections), in
-// English: a server with other lc_messages is told as out of reach meanwhile.
-bool says_not_yet(const std::string& message) {
-    for (const char* text :
-         {"the database system is starting up", "the database system is shutting down",
-          "the database system is in recovery mode", "the database system is not yet accepting connections",
-          "the database system is not accepting connections"})
-        if (message.find(text) != std::string::npos) return true;
-    return false;
-}
-
 void NodeProbe::ask_server(NodeObservation& seen) const {
     try {
         Connection connection{cascade_.conninfo(node_), connect_options()};
@@ -218,9 +207,11 @@ void NodeProbe::ask_server(NodeObservation& seen) const {
         seen.is_refused = true;
     } catch (const Stopped&) {
         throw;
+    } catch (const postgres::NotReadyError& problem) {
+        seen.unreachable = {problem.what(), problem.hint()};
+        seen.is_starting = true;
     } catch (const Error& problem) {
         seen.unreachable = {problem.what(), problem.hint()};
-        seen.is_starting = says_not_yet(problem.what());
     }
 }
 

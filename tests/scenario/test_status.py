@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from fake_login_server import FakeLoginServer
 from hand_built_tree import HandBuiltTree, hand_built_tree
+from server_messages import refusal
 from waiting import wait_for
 
 
@@ -154,6 +156,15 @@ def test_a_node_that_hangs_costs_its_timeout_only(tree, pgcascade):
     assert row_of(text, "us")[1:3] == ["standby", "unreachable"]
     assert re.search(r"^us: no answer within 500 ms", text, re.M)
     assert row_of(text, "eu-1")[1:3] == ["standby", "streaming"]
+
+
+def test_a_node_that_takes_no_connections_yet_is_starting_in_any_language(tree, pgcascade):
+    with FakeLoginServer(refusal("57P03", "das Datenbanksystem startet", S="FATAL")) as us:
+        file = tree.file.with_name("starting.toml")
+        file.write_text(tree.file.read_text().replace(f"port = {tree.us.port}", f"port = {us.port}"))
+        text = pgcascade("status", file, env={"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}).expect(1).stdout
+    assert row_of(text, "us")[1:3] == ["standby", "starting"]
+    assert re.search(r"^us: .*das Datenbanksystem startet", text, re.M)
 
 
 def test_a_promoted_standby_is_told(nodes, version, directory, pgcascade):

@@ -14,7 +14,8 @@ class TemporaryDirectory {
   public:
     TemporaryDirectory() {
         std::string pattern = (std::filesystem::temp_directory_path() / "pgcascade-test-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) throw SystemError("can't make a directory for a test", errno);
+        if (::mkdtemp(pattern.data()) == nullptr)
+            throw SystemError("can't make a directory for a test", errno);
         path_ = pattern;
     }
     TemporaryDirectory(const TemporaryDirectory&) = delete;

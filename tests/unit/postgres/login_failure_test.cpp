@@ -67,6 +67,12 @@ TEST(LoginFailure, ServerThatWillAnswerLaterIsNoRefusal) {
         EXPECT_EQ(sqlstate_of(std::string{"FATAL:  "} + sqlstate + ": not now"), "");
 }
 
+TEST(LoginFailure, ServerThatIsNotReadyIsKnownInAnyLanguage) {
+    EXPECT_TRUE(is_not_ready(read_login_failure(kAttempt + "FATAL:  57P03: das Datenbanksystem startet")));
+    EXPECT_FALSE(is_not_ready(read_login_failure(kAttempt + "FATAL:  57P01: not now")));
+    EXPECT_FALSE(is_not_ready(read_login_failure(kAttempt + "Connection refused")));
+}
+
 TEST(LoginFailure, WrongPasswordWithTlsOutweighsMissingLineWithout) {
     const std::string with_tls = "FATAL:  28P01: password authentication failed for user \"u\"\n";
     const std::string without =
