@@ -58,6 +58,11 @@ def run(*arguments, timeout=60.0, env=None, stdin=None, cwd=None, text=True):
     return Finished(arguments, done.returncode, done.stdout, done.stderr)
 
 
+def hear_hangups():
+    """As a shell starts it, even where these tests run under nohup, which the program would heed."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Background:
     """A run that goes on; stdout and stderr go to files, or where `popen_options` says."""
 
@@ -66,7 +71,8 @@ class Background:
         self.stdout_file = directory / "stdout"
         self.stderr_file = directory / "stderr"
         with open(self.stdout_file, "wb") as stdout, open(self.stderr_file, "wb") as stderr:
-            options = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, **popen_options}
+            options = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, "preexec_fn": hear_hangups}
+            options.update(popen_options)
             command = [program or binary(), *map(str, arguments)]
             self.process = subprocess.Popen(command, env=environment(env), **options)
 
