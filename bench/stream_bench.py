@@ -53,6 +53,7 @@ def prepared(nodes, version, transactions):
     node.psql(workload_w.SCHEMA)
     node.execute("select pg_create_logical_replication_slot('base', 'pgoutput')")
     if version == 15:
+        node.allow_output_plugin("wal2json")
         node.execute("select pg_create_logical_replication_slot('base_wal2json', 'wal2json')")
     until, wal_bytes = workload_w.write(node, transactions)
     return node, until, wal_bytes

@@ -107,6 +107,13 @@ class PgNode:
         """Replaces pg_hba.conf; takes effect by reload() or start()."""
         (self.data_directory / "pg_hba.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
+    def allow_output_plugin(self, name):
+        """Minor releases of late 2026 load only the output plugins that a setting lists; older ones don't know it."""
+        if self.value("SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'") == 0:
+            return
+        self.append_conf({"output_plugin_libraries": f"pgoutput, test_decoding, {name}"})
+        self.reload()
+
     def reload(self):
         """Returns once the postmaster has the new files: what it starts from now on goes by them."""
         before = self.log_size()

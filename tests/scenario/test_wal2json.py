@@ -114,6 +114,7 @@ def changed(primary):
     """A server with both slots and all of CHANGES after them."""
     primary.psql(TABLES)
     primary.execute("CREATE PUBLICATION pub FOR ALL TABLES")
+    primary.allow_output_plugin("wal2json")
     primary.execute("SELECT pg_create_logical_replication_slot('plugin', 'wal2json')")
     primary.execute("SELECT pg_create_logical_replication_slot('ours', 'pgoutput')")
     run_changes(primary)
