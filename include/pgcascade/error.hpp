@@ -66,6 +66,13 @@ class SystemError : public Error {
     int error_number_;
 };
 
+// A durable log lacks bytes, or holds damaged ones, that were on disk: what() names the file and the offset.
+// It is never gone on with: what it held may have been confirmed, and can't be asked for again.
+class LogCorrupt : public Error {
+  public:
+    using Error::Error;
+};
+
 // The work was stopped by request (a signal, or the stop descriptor of the options).
 class Stopped : public Error {
   public:

@@ -1,0 +1,244 @@
+#include "log/feed_log.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "log/feed_scan.hpp"
+
+namespace pgcascade::log {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void remove_file(const fs::path& file) {
+    if (::unlink(file.c_str()) != 0 && errno != ENOENT)
+        throw SystemError("can't remove " + file.string(), errno);
+}
+
+void remove_segment(const fs::path& directory, FeedPosition position) {
+    remove_file(FeedSegment::index_file(directory, position));
+    remove_file(FeedSegment::frames_file(directory, position));
+}
+
+}  // namespace
+
+FeedLog::FeedLog(fs::path directory, FeedLogOptions options)
+    : directory_(std::move(directory)), options_(std::move(options)) {
+    recover();
+}
+
+void FeedLog::recover() {
+    const FeedScan scan = scan_feed(directory_, ScanDepth::kTail);
+    if (scan.is_corrupt())
+        throw LogCorrupt(scan.damage->to_string() + ", though it was on disk",
+                         "restore the file, or begin the feed anew: its downstreams need a new copy then");
+    if (scan.damage || scan.tail_bytes > 0)
+        cut_ = Cut{scan.tail_bytes, scan.damage ? scan.damage->to_string() : "the last entry is not whole"};
+    // The newest first: what is left of a crash in here is again a row that ends early.
+    for (auto leftover = scan.leftovers.rbegin(); leftover != scan.leftovers.rend(); ++leftover)
+        remove_segment(directory_, *leftover);
+    for (const FeedPosition position : scan.segments) {
+        current_ = std::make_shared<FeedSegment>(directory_, position);
+        segments_.push_back({position, current_->header().after, current_});
+        if (current_->end() > scan.durable) unsynced_.push_back(current_);
+    }
+    last_ = last_gathered_ = scan.last;
+    written_ = gathered_ = entry_begin_ = scan.end;
+    if (segments_.empty()) {
+        begin_segment(scan.end, Lsn{});
+    } else {
+        entries_in_current_ = scan.entries_in_last_segment;
+        current_->cut(scan.end, entries_in_current_);
+    }
+    for (const SegmentPointer& segment : unsynced_) segment->sync();
+    current_->sync();
+    fsync_directory(directory_);
+    unsynced_ = {current_};
+    is_directory_unsynced_ = false;
+    readable_ = finished_ = durable_ = scan.end.value;
+}
+
+void FeedLog::begin_segment(FeedPosition position, Lsn after) {
+    auto segment = std::make_shared<FeedSegment>(
+        FeedSegment::create(directory_, {position, after, options_.preamble()}));
+    const std::lock_guard lock{mutex_};
+    segments_.push_back({position, after, segment});
+    unsynced_.push_back(segment);
+    is_directory_unsynced_ = true;
+    current_ = std::move(segment);
+    entries_in_current_ = 0;
+}
+
+// -- Writing --
+
+void FeedLog::append(std::string_view frames) {
+    frames_ += frames;
+    crc_.update(frames);
+    gathered_ = gathered_ + frames.size();
+}
+
+void FeedLog::finish_entry(Lsn commit_lsn, Lsn end_lsn, std::uint32_t flags) {
+    if (gathered_ == entry_begin_) throw Error("an entry of a feed can't be empty");
+    if (last_gathered_ && commit_lsn < last_gathered_->commit_lsn)
+        throw Error(fmt::format("entries of a feed out of order: {} after {}", commit_lsn.to_string(),
+                                last_gathered_->commit_lsn.to_string()));
+    const FeedEntry entry{.begin = entry_begin_,
+                          .end = gathered_,
+                          .commit_lsn = commit_lsn,
+                          .end_lsn = end_lsn,
+                          .durable = durable(),
+                          .flags = flags,
+                          .crc = crc_.value()};
+    records_ += to_bytes(entry);
+    last_gathered_ = entry;
+    entry_begin_ = gathered_;
+    crc_ = Crc32c{};
+}
+
+void FeedLog::abandon_entry() {
+    if (written_ > entry_begin_) {
+        current_->cut(entry_begin_, entries_in_current_);
+        written_ = entry_begin_;
+        readable_ = written_.value;
+    }
+    frames_.resize(bytes_between(written_, entry_begin_));
+    gathered_ = entry_begin_;
+    crc_ = Crc32c{};
+}
+
+void FeedLog::flush() {
+    write_gathered();
+    const bool is_full = bytes_between(current_->position(), written_) >= options_.segment_bytes;
+    if (is_full && entry_begin_ == written_) begin_segment(written_, last_gathered_->commit_lsn);
+}
+
+// The frames first: an entry that is in the index is readable.
+void FeedLog::write_gathered() {
+    if (!frames_.empty()) {
+        current_->write_frames(written_, frames_);
+        written_ = gathered_;
+        frames_.clear();
+        readable_ = written_.value;
+    }
+    if (records_.empty()) return;
+    current_->write_entries(entries_in_current_, records_);
+    entries_in_current_ += records_.size() / kFeedEntryBytes;
+    records_.clear();
+    const std::lock_guard lock{mutex_};
+    last_ = last_gathered_;
+    finished_ = entry_begin_.value;
+}
+
+FeedPosition FeedLog::sync() {
+    std::vector<SegmentPointer> segments;
+    FeedPosition end;
+    bool with_directory = false;
+    {
+        const std::lock_guard lock{mutex_};
+        segments = unsynced_;
+        end = finished();
+        if (end == durable()) return end;
+        with_directory = std::exchange(is_directory_unsynced_, false);
+    }
+    for (const SegmentPointer& segment : segments) segment->sync();
+    if (with_directory) fsync_directory(directory_);
+    const std::lock_guard lock{mutex_};
+    // The last of them may have been written to meanwhile.
+    std::erase_if(unsynced_, [&](const SegmentPointer& segment) {
+        return segment != segments.back() &&
+               std::find(segments.begin(), segments.end(), segment) != segments.end();
+    });
+    durable_ = end.value;
+    return end;
+}
+
+// -- Reading --
+
+FeedPosition FeedLog::begin() const {
+    const std::lock_guard lock{mutex_};
+    return segments_.front().position;
+}
+
+std::optional<FeedEntry> FeedLog::last() const {
+    const std::lock_guard lock{mutex_};
+    return last_;
+}
+
+// The lock is held.
+FeedLog::Segment* FeedLog::find_segment(FeedPosition position) const {
+    const auto next = std::upper_bound(
+        segments_.begin(), segments_.end(), position,
+        [](FeedPosition wanted, const Segment& segment) { return wanted < segment.position; });
+    return next == segments_.begin() ? nullptr : &*std::prev(next);
+}
+
+std::shared_ptr<const FeedSegment> FeedLog::segment_at(FeedPosition position) const {
+    const std::lock_guard lock{mutex_};
+    Segment* segment = find_segment(position);
+    if (segment == nullptr) return nullptr;
+    SegmentPointer open = segment->open.lock();
+    if (!open) {
+        open = std::make_shared<FeedSegment>(directory_, segment->position);
+        segment->open = open;
+    }
+    return open;
+}
+
+FeedPosition FeedLog::find(Lsn from) const {
+    FeedPosition begin;
+    FeedPosition end;
+    {
+        const std::lock_guard lock{mutex_};
+        // An entry that is not below `from` stands in the last segment that begins below it, or follows it.
+        const auto next = std::partition_point(segments_.begin(), segments_.end(),
+                                               [&](const Segment& segment) { return segment.after < from; });
+        if (next == segments_.begin()) return segments_.front().position;
+        begin = std::prev(next)->position;
+        end = next == segments_.end() ? finished() : next->position;
+    }
+    const std::shared_ptr<const FeedSegment> segment = segment_at(begin);
+    if (!segment || segment->position() != begin) return find(from);  // removed meanwhile
+    std::size_t low = 0;
+    std::size_t high = segment->entries();
+    FeedPosition found = end;
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        const auto entry = segment->entry(middle);
+        if (!entry)
+            throw LogCorrupt(fmt::format("{}, offset {}: the entry is damaged",
+                                         segment->index_file().string(), segment->index_offset(middle)),
+                             "restore the file, or begin the feed anew");
+        if (entry->commit_lsn >= from) {
+            found = entry->begin;
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return std::min(found, end);
+}
+
+void FeedLog::remove_before(FeedPosition position) {
+    for (;;) {
+        FeedPosition oldest;
+        {
+            const std::lock_guard lock{mutex_};
+            // The next one must outlive a crash before this one goes.
+            if (segments_.size() < 2 || segments_[1].position > std::min(position, durable())) return;
+            oldest = segments_.front().position;
+            segments_.erase(segments_.begin());
+        }
+        // One after the other, each for certain: a gap in the row would be damage.
+        remove_segment(directory_, oldest);
+        fsync_directory(directory_);
+    }
+}
+
+}  // namespace pgcascade::log

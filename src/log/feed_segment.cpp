@@ -1,0 +1,159 @@
+#include "log/feed_segment.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/crc32c.hpp"
+
+namespace pgcascade::log {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kReadBytes = 256 * 1024;
+
+FileDescriptor open_file(const fs::path& file, int flags) {
+    FileDescriptor fd{::open(file.c_str(), flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (!fd) throw SystemError("can't open " + file.string(), errno);
+    return fd;
+}
+
+std::uint64_t size_of(const FileDescriptor& fd, const fs::path& file) {
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) throw SystemError("can't look at " + file.string(), errno);
+    return static_cast<std::uint64_t>(status.st_size);
+}
+
+// Fewer bytes than asked for only at the end of the file.
+std::size_t read_at(const FileDescriptor& fd, const fs::path& file, std::uint64_t offset, char* buffer,
+                    std::size_t bytes) {
+    std::size_t done = 0;
+    while (done < bytes) {
+        const ssize_t count =
+            ::pread(fd.get(), buffer + done, bytes - done, static_cast<off_t>(offset + done));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) throw SystemError("can't read " + file.string(), errno);
+        if (count == 0) break;
+        done += static_cast<std::size_t>(count);
+    }
+    return done;
+}
+
+void write_at(const FileDescriptor& fd, const fs::path& file, std::uint64_t offset, std::string_view bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) throw SystemError("can't write " + file.string(), errno);
+        offset += static_cast<std::uint64_t>(count);
+        bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+}
+
+void cut_at(const FileDescriptor& fd, const fs::path& file, std::uint64_t size) {
+    if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
+        throw SystemError("can't truncate " + file.string(), errno);
+}
+
+}  // namespace
+
+fs::path FeedSegment::frames_file(const fs::path& directory, FeedPosition position) {
+    return directory / fmt::format("{:016x}.frames", position.value);
+}
+
+fs::path FeedSegment::index_file(const fs::path& directory, FeedPosition position) {
+    return directory / fmt::format("{:016x}.index", position.value);
+}
+
+FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position, int flags)
+    : frames_name_(frames_file(directory, position)),
+      index_name_(index_file(directory, position)),
+      frames_(open_file(frames_name_, flags)),
+      index_(open_file(index_name_, flags)) {}
+
+FeedSegment FeedSegment::create(const fs::path& directory, const FeedSegmentHeader& header) {
+    FeedSegment segment{directory, header.position, O_CREAT | O_TRUNC};
+    const std::string bytes = to_bytes(header);
+    write_at(segment.index_, segment.index_name_, 0, bytes);
+    segment.header_ = header;
+    segment.header_bytes_ = bytes.size();
+    return segment;
+}
+
+FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position)
+    : FeedSegment(directory, position, 0) {
+    std::string bytes(std::min<std::uint64_t>(size_of(index_, index_name_), kReadBytes), '\0');
+    bytes.resize(read_at(index_, index_name_, 0, bytes.data(), bytes.size()));
+    auto parsed = parse_feed_segment_header(bytes);
+    if (!parsed && bytes.size() == kReadBytes) {  // a long preamble
+        bytes.resize(std::min<std::uint64_t>(size_of(index_, index_name_), kLargestPreamble + kReadBytes));
+        bytes.resize(read_at(index_, index_name_, 0, bytes.data(), bytes.size()));
+        parsed = parse_feed_segment_header(bytes);
+    }
+    if (!parsed || parsed->header.position != position)
+        throw LogCorrupt(fmt::format("{}, offset 0: the header is damaged", index_name_.string()));
+    header_ = std::move(parsed->header);
+    header_bytes_ = parsed->bytes;
+}
+
+FeedPosition FeedSegment::end() const {
+    return position() + size_of(frames_, frames_name_);
+}
+
+std::size_t FeedSegment::entries() const {
+    const std::uint64_t bytes = size_of(index_, index_name_);
+    return bytes < header_bytes_ ? 0 : (bytes - header_bytes_) / kFeedEntryBytes;
+}
+
+std::optional<FeedEntry> FeedSegment::entry(std::size_t number) const {
+    char record[kFeedEntryBytes];
+    const std::size_t count =
+        read_at(index_, index_name_, index_offset(number), static_cast<char*>(record), sizeof record);
+    auto entry = parse_feed_entry({static_cast<const char*>(record), count});
+    if (entry && entry->begin < position()) return std::nullopt;
+    return entry;
+}
+
+std::uint32_t FeedSegment::crc_of(const FeedEntry& entry) const {
+    std::vector<char> buffer(std::min<std::uint64_t>(kReadBytes, bytes_between(entry.begin, entry.end)));
+    Crc32c crc;
+    FeedPosition at = entry.begin;
+    while (at < entry.end) {
+        const std::size_t wanted = std::min<std::uint64_t>(buffer.size(), bytes_between(at, entry.end));
+        const std::size_t count =
+            read_at(frames_, frames_name_, bytes_between(position(), at), buffer.data(), wanted);
+        crc.update({buffer.data(), count});
+        if (count < wanted) break;
+        at = at + count;
+    }
+    return crc.value();
+}
+
+void FeedSegment::write_frames(FeedPosition at, std::string_view frames) {
+    write_at(frames_, frames_name_, bytes_between(position(), at), frames);
+}
+
+void FeedSegment::write_entries(std::size_t first, std::string_view records) {
+    write_at(index_, index_name_, index_offset(first), records);
+}
+
+void FeedSegment::cut(FeedPosition end, std::size_t entries) {
+    cut_at(index_, index_name_, index_offset(entries));
+    cut_at(frames_, frames_name_, bytes_between(position(), end));
+}
+
+void FeedSegment::sync() const {
+    if (::fdatasync(frames_.get()) != 0) throw SystemError("can't fsync " + frames_name_.string(), errno);
+    if (::fdatasync(index_.get()) != 0) throw SystemError("can't fsync " + index_name_.string(), errno);
+}
+
+}  // namespace pgcascade::log

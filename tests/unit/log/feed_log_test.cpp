@@ -1,0 +1,417 @@
+#include "log/feed_log.hpp"
+
+#include <fstream>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/file.hpp"
+#include "log/feed_scan.hpp"
+#include "unit/temporary_directory.hpp"
+
+namespace pgcascade::log {
+
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class FeedLogTest : public testing::Test {
+  protected:
+    static FeedLogOptions small_segments() {
+        FeedLogOptions options;
+        options.segment_bytes = 100;
+        return options;
+    }
+
+    static std::string frames_of(int number, std::size_t bytes = 40) {
+        std::string frames = std::to_string(number) + ":";
+        frames.resize(bytes, static_cast<char>('a' + number % 26));
+        return frames;
+    }
+
+    static Lsn commit_lsn(int number) { return Lsn{1000 + 10 * static_cast<std::uint64_t>(number)}; }
+
+    static void write_entry(FeedLog& log, int number, std::size_t bytes = 40) {
+        log.append(frames_of(number, bytes));
+        log.finish_entry(commit_lsn(number), Lsn{commit_lsn(number).value + 5});
+        log.flush();
+    }
+
+    static std::string read_all(const FeedLog& log) {
+        std::string frames;
+        for (FeedPosition at = log.begin(); at < log.finished();) {
+            const auto segment = log.segment_at(at);
+            const std::string file = read_file(segment->frames_file());
+            const FeedPosition end = std::min(log.finished(), segment->end());
+            frames += file.substr(bytes_between(segment->position(), at), bytes_between(at, end));
+            at = end;
+        }
+        return frames;
+    }
+
+    static std::string all_frames(int from, int to) {
+        std::string frames;
+        for (int number = from; number < to; ++number) frames += frames_of(number);
+        return frames;
+    }
+
+    fs::path frames_file(std::uint64_t position) const {
+        return FeedSegment::frames_file(directory_, {position});
+    }
+    fs::path index_file(std::uint64_t position) const {
+        return FeedSegment::index_file(directory_, {position});
+    }
+
+    static void flip_bit(const fs::path& file, std::uint64_t offset) {
+        std::fstream stream{file, std::ios::in | std::ios::out | std::ios::binary};
+        stream.seekg(static_cast<std::streamoff>(offset));
+        const int byte = stream.get();
+        stream.seekp(static_cast<std::streamoff>(offset));
+        stream.put(static_cast<char>(byte ^ 0x10));
+    }
+
+    const TemporaryDirectory temporary_;
+    const fs::path directory_ = temporary_.path();
+};
+
+}  // namespace
+
+TEST_F(FeedLogTest, EntriesAreReadAsTheyWereWritten) {
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 10; ++number) write_entry(log, number);
+    EXPECT_EQ(read_all(log), all_frames(0, 10));
+    EXPECT_EQ(log.finished(), FeedPosition{400});
+    EXPECT_EQ(log.last()->commit_lsn, commit_lsn(9));
+}
+
+TEST_F(FeedLogTest, EntryUnderWayIsReadableButNotFinished) {
+    FeedLog log{directory_};
+    write_entry(log, 0);
+    log.append(frames_of(1));
+    EXPECT_EQ(log.readable(), FeedPosition{40});
+    log.flush();
+    EXPECT_EQ(log.readable(), FeedPosition{80});
+    EXPECT_EQ(log.finished(), FeedPosition{40});
+}
+
+TEST_F(FeedLogTest, AbandonedEntryLeavesNoTrace) {
+    FeedLog log{directory_, small_segments()};
+    write_entry(log, 0);
+    log.append(frames_of(7, 500));
+    log.flush();
+    log.append("more");
+    log.abandon_entry();
+    EXPECT_EQ(log.readable(), FeedPosition{40});
+    write_entry(log, 1);
+    log.append("gathered only");
+    log.abandon_entry();
+    write_entry(log, 2);
+    EXPECT_EQ(read_all(log), all_frames(0, 3));
+    EXPECT_FALSE(FeedLog(directory_).cut());
+}
+
+TEST_F(FeedLogTest, AbandoningKeepsFinishedEntriesThatAreGathered) {
+    FeedLog log{directory_};
+    log.append(frames_of(0));
+    log.finish_entry(commit_lsn(0), commit_lsn(0));
+    log.append("half of one");
+    log.abandon_entry();
+    log.flush();
+    EXPECT_EQ(read_all(log), frames_of(0));
+}
+
+TEST_F(FeedLogTest, LogGoesOnWhereItEnded) {
+    for (int number = 0; number < 12; ++number) {
+        FeedLog log{directory_, small_segments()};
+        EXPECT_FALSE(log.cut());
+        EXPECT_EQ(log.finished(), FeedPosition{40 * static_cast<std::uint64_t>(number)});
+        write_entry(log, number);
+    }
+    EXPECT_EQ(read_all(FeedLog{directory_}), all_frames(0, 12));
+}
+
+TEST_F(FeedLogTest, EntryIsNeverSplitHoweverLarge) {
+    FeedLog log{directory_, small_segments()};
+    write_entry(log, 0, 1000);
+    write_entry(log, 1, 10);
+    EXPECT_EQ(log.segment_at({999})->position(), FeedPosition{0});
+    EXPECT_EQ(log.segment_at({1000})->position(), FeedPosition{1000});
+}
+
+TEST_F(FeedLogTest, EachSegmentBeginsWithItsPreamble) {
+    int segments = 0;
+    FeedLogOptions options = small_segments();
+    options.preamble = [&segments] { return "relations of segment " + std::to_string(segments++); };
+    {
+        FeedLog log{directory_, options};
+        for (int number = 0; number < 4; ++number) write_entry(log, number);
+    }
+    const FeedLog log{directory_};
+    EXPECT_EQ(log.segment_at({0})->header().preamble, "relations of segment 0");
+    EXPECT_EQ(log.segment_at({120})->header().preamble, "relations of segment 1");
+}
+
+TEST_F(FeedLogTest, FindGivesTheFirstEntryThatIsNotSkipped) {
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 10; ++number) write_entry(log, number);
+    EXPECT_EQ(log.find(Lsn{}), FeedPosition{0});
+    EXPECT_EQ(log.find(Lsn{1}), FeedPosition{0});
+    for (int number = 0; number < 10; ++number) {
+        const std::uint64_t begin = 40 * static_cast<std::uint64_t>(number);
+        EXPECT_EQ(log.find(commit_lsn(number)), FeedPosition{begin});
+        EXPECT_EQ(log.find(Lsn{commit_lsn(number).value + 1}), FeedPosition{begin + 40});
+    }
+    EXPECT_EQ(log.find(Lsn{~std::uint64_t{0}}), log.finished());
+}
+
+TEST_F(FeedLogTest, RemovedSegmentsAreGoneButStayReadableForWhoHoldsThem) {
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 10; ++number) write_entry(log, number);
+    const auto held = log.segment_at({0});
+    log.sync();
+    log.remove_before(FeedPosition{200});
+    EXPECT_EQ(log.begin(), FeedPosition{120});
+    EXPECT_EQ(log.segment_at({0}), nullptr);
+    EXPECT_EQ(held->end(), FeedPosition{120});
+    EXPECT_EQ(log.find(Lsn{}), FeedPosition{120});
+    EXPECT_FALSE(fs::exists(frames_file(0)));
+    const FeedLog again{directory_};
+    EXPECT_EQ(again.begin(), FeedPosition{120});
+    EXPECT_EQ(read_all(again), all_frames(3, 10));
+}
+
+TEST_F(FeedLogTest, NothingIsRemovedBeforeWhatFollowsIsOnDisk) {
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 10; ++number) write_entry(log, number);
+    log.remove_before(log.finished());
+    EXPECT_EQ(log.begin(), FeedPosition{0});
+    log.sync();
+    log.remove_before(log.finished());
+    EXPECT_EQ(log.begin(), FeedPosition{360});
+}
+
+TEST_F(FeedLogTest, SegmentThatWasRemovedHalfIsNoDamage) {
+    {
+        FeedLog log{directory_, small_segments()};
+        for (int number = 0; number < 10; ++number) write_entry(log, number);
+        log.sync();
+        write_entry(log, 10);
+    }
+    fs::remove(index_file(0));
+    const FeedLog log{directory_};
+    EXPECT_EQ(log.begin(), FeedPosition{120});
+    EXPECT_FALSE(fs::exists(frames_file(0)));
+}
+
+TEST_F(FeedLogTest, SyncTellsWhatIsOnDisk) {
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 5; ++number) write_entry(log, number);
+    log.append("of an entry under way");
+    log.flush();
+    EXPECT_EQ(log.durable(), FeedPosition{0});
+    EXPECT_EQ(log.sync(), FeedPosition{200});
+    EXPECT_EQ(log.durable(), FeedPosition{200});
+}
+
+TEST_F(FeedLogTest, LongLogKeepsFewFilesOpen) {
+    const auto open_files = [] {
+        return std::distance(fs::directory_iterator{"/proc/self/fd"}, fs::directory_iterator{});
+    };
+    const auto before = open_files();
+    FeedLog log{directory_, small_segments()};
+    for (int number = 0; number < 300; ++number) write_entry(log, number);
+    log.sync();
+    EXPECT_EQ(read_all(log), all_frames(0, 300));
+    EXPECT_LT(open_files(), before + 10);
+    const FeedLog again{directory_};
+    EXPECT_LT(open_files(), before + 10);
+}
+
+TEST_F(FeedLogTest, ReadersAndSyncRunBesideTheWriter) {
+    constexpr int kEntries = 500;
+    FeedLog log{directory_, small_segments()};
+    const FeedPosition end{40 * kEntries};
+    std::thread syncing{[&] {
+        while (log.sync() < end) std::this_thread::yield();
+    }};
+    std::string frames;
+    std::thread reading{[&] {
+        for (FeedPosition at; at < end;) {
+            const FeedPosition readable = log.readable();
+            const auto segment = log.segment_at(at);
+            std::string buffer(std::min<std::uint64_t>(64, bytes_between(at, readable)), '\0');
+            const ssize_t count = ::pread(segment->frames_fd(), buffer.data(), buffer.size(),
+                                          static_cast<off_t>(bytes_between(segment->position(), at)));
+            ASSERT_GE(count, 0);
+            frames.append(buffer, 0, static_cast<std::size_t>(count));
+            at = at + static_cast<std::uint64_t>(count);
+            log.find(commit_lsn(static_cast<int>(at.value / 40)));
+        }
+    }};
+    for (int number = 0; number < kEntries; ++number) write_entry(log, number);
+    reading.join();
+    syncing.join();
+    EXPECT_EQ(frames, all_frames(0, kEntries));
+    EXPECT_EQ(log.durable(), end);
+}
+
+// -- After a crash --
+
+TEST_F(FeedLogTest, TornFramesAreDroppedAtEveryByte) {
+    for (std::uint64_t left = 0; left < 40; ++left) {
+        const TemporaryDirectory temporary;
+        {
+            FeedLog log{temporary.path()};
+            for (int number = 0; number < 3; ++number) write_entry(log, number);
+        }
+        fs::resize_file(FeedSegment::frames_file(temporary.path(), {0}), 80 + left);
+        FeedLog log{temporary.path()};
+        ASSERT_TRUE(log.cut()) << left;
+        EXPECT_EQ(log.finished(), FeedPosition{80});
+        EXPECT_EQ(log.last()->commit_lsn, commit_lsn(1));
+        write_entry(log, 2);
+        EXPECT_EQ(read_all(log), all_frames(0, 3));
+    }
+}
+
+TEST_F(FeedLogTest, TornIndexIsDroppedAtEveryByte) {
+    std::uint64_t index_bytes = 0;
+    for (std::uint64_t missing = 1; missing <= kFeedEntryBytes; ++missing) {
+        const TemporaryDirectory temporary;
+        const fs::path index = FeedSegment::index_file(temporary.path(), {0});
+        {
+            FeedLog log{temporary.path()};
+            for (int number = 0; number < 3; ++number) write_entry(log, number);
+        }
+        index_bytes = fs::file_size(index);
+        fs::resize_file(index, index_bytes - missing);
+        FeedLog log{temporary.path()};
+        ASSERT_TRUE(log.cut()) << missing;
+        EXPECT_EQ(log.cut()->bytes, 40U);
+        EXPECT_EQ(log.finished(), FeedPosition{80});
+        write_entry(log, 2);
+        EXPECT_EQ(read_all(log), all_frames(0, 3));
+        EXPECT_EQ(fs::file_size(index), index_bytes);
+    }
+}
+
+// A file system may have given a file its length, but not yet its bytes.
+TEST_F(FeedLogTest, TailOfZeroesIsDropped) {
+    {
+        FeedLog log{directory_};
+        for (int number = 0; number < 3; ++number) write_entry(log, number);
+    }
+    const std::uint64_t index_bytes = fs::file_size(index_file(0));
+    fs::resize_file(frames_file(0), 80);
+    fs::resize_file(frames_file(0), 120);
+    fs::resize_file(index_file(0), index_bytes - kFeedEntryBytes);
+    fs::resize_file(index_file(0), index_bytes);
+    FeedLog log{directory_};
+    EXPECT_EQ(log.finished(), FeedPosition{80});
+    EXPECT_EQ(read_all(log), all_frames(0, 2));
+}
+
+TEST_F(FeedLogTest, SegmentsThatWereNeverSyncedMayBeMissing) {
+    for (const bool with_index : {false, true}) {
+        for (const bool with_frames : {false, true}) {
+            const TemporaryDirectory temporary;
+            {
+                FeedLog log{temporary.path(), small_segments()};
+                for (int number = 0; number < 10; ++number) write_entry(log, number);
+            }
+            if (!with_index) fs::remove(FeedSegment::index_file(temporary.path(), {240}));
+            if (!with_frames) fs::resize_file(FeedSegment::frames_file(temporary.path(), {240}), 0);
+            FeedLog log{temporary.path(), small_segments()};
+            const int whole = with_index && with_frames ? 10 : 6;
+            EXPECT_EQ(read_all(log), all_frames(0, whole));
+            EXPECT_EQ(log.cut().has_value(), whole < 10);
+            for (int number = whole; number < 10; ++number) write_entry(log, number);
+            EXPECT_EQ(read_all(FeedLog{temporary.path()}), all_frames(0, 10));
+        }
+    }
+}
+
+// -- Damage that no crash does --
+
+class DamagedFeedLogTest : public FeedLogTest {
+  protected:
+    // Entries 0 to 8 in segments of three, on disk; entry 9, written after that, says so.
+    DamagedFeedLogTest() {
+        FeedLog log{directory_, small_segments()};
+        for (int number = 0; number < 9; ++number) write_entry(log, number);
+        log.sync();
+        write_entry(log, 9);
+    }
+
+    std::string refusal() const {
+        try {
+            const FeedLog log{directory_, small_segments()};
+        } catch (const LogCorrupt& problem) {
+            return problem.what();
+        }
+        return "";
+    }
+
+    std::string found_by_reading_all() const {
+        const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
+        return scan.is_corrupt() ? scan.damage->to_string() : "";
+    }
+};
+
+TEST_F(DamagedFeedLogTest, WholeLogIsNone) {
+    EXPECT_EQ(refusal(), "");
+    EXPECT_EQ(found_by_reading_all(), "");
+    const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
+    EXPECT_EQ(scan.entries_scanned, 10U);
+    EXPECT_EQ(scan.durable, FeedPosition{360});
+    EXPECT_FALSE(scan.damage);
+}
+
+TEST_F(DamagedFeedLogTest, FlippedBitIsFoundAtEveryByteWithFileAndOffset) {
+    for (const std::uint64_t position : {0, 120, 240}) {
+        for (std::uint64_t offset = 0; offset < 120; ++offset) {
+            flip_bit(frames_file(position), offset);
+            const std::string expected =
+                frames_file(position).string() + ", offset " + std::to_string(offset / 40 * 40);
+            EXPECT_THAT(found_by_reading_all(), HasSubstr(expected));
+            flip_bit(frames_file(position), offset);
+        }
+        for (std::uint64_t offset = 0; offset < fs::file_size(index_file(position)); ++offset) {
+            flip_bit(index_file(position), offset);
+            EXPECT_THAT(found_by_reading_all(), HasSubstr(index_file(position).string() + ", offset "));
+            flip_bit(index_file(position), offset);
+        }
+    }
+    EXPECT_EQ(found_by_reading_all(), "");
+}
+
+TEST_F(DamagedFeedLogTest, SegmentThatIsMissingIsRefused) {
+    fs::remove(frames_file(120));
+    fs::remove(index_file(120));
+    EXPECT_THAT(refusal(), HasSubstr(frames_file(120).string() + ", offset 0: the segment that begins here"));
+}
+
+TEST_F(DamagedFeedLogTest, FileThatIsMissingIsRefused) {
+    fs::remove(index_file(240));
+    EXPECT_THAT(refusal(), HasSubstr(index_file(240).string() + ", offset 0: the file is missing"));
+}
+
+TEST_F(DamagedFeedLogTest, SegmentThatIsCutShortIsRefused) {
+    fs::resize_file(frames_file(120), 119);
+    EXPECT_THAT(refusal(), HasSubstr("though it was on disk"));
+    EXPECT_THAT(found_by_reading_all(), HasSubstr(frames_file(120).string() + ", offset 80"));
+}
+
+TEST_F(DamagedFeedLogTest, RefusalChangesNothing) {
+    flip_bit(index_file(240), 3);
+    const std::string before = read_file(index_file(240)) + read_file(frames_file(240));
+    EXPECT_NE(refusal(), "");
+    EXPECT_EQ(read_file(index_file(240)) + read_file(frames_file(240)), before);
+}
+
+}  // namespace pgcascade::log
