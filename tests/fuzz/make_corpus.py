@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""make_corpus.py: writes the seeds in corpus/ from the golden messages and from the commands that real clients send.
+"""make_corpus.py: writes the seeds in corpus/ from the golden messages and from what real clients send.
 Files that a fuzzer found stay: theirs are other names."""
 
 import pathlib
 import re
+import struct
 
 HERE = pathlib.Path(__file__).resolve().parent
 MESSAGE_BYTES_MAX = 4000  # the widest table would only slow the fuzzer down
@@ -36,6 +37,39 @@ COMMANDS = [
     "SELECT pg_catalog.set_config('search_path', '', false);",
     "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
     "COPY public.t (a, b) TO STDOUT",
+]
+
+
+def first_packet(code, body=b""):
+    return struct.pack("!II", 8 + len(body), code) + body
+
+
+def startup(**parameters):
+    words = [word.encode() for pair in parameters.items() for word in pair]
+    return first_packet(3 << 16, b"".join(word + b"\0" for word in words) + b"\0")
+
+
+def message(kind, body=b""):
+    return kind + struct.pack("!I", 4 + len(body)) + body
+
+
+SSL_REQUEST, GSSENC_REQUEST = first_packet(80877103), first_packet(80877104)
+SUBSCRIBER = startup(user="u", database="d", replication="database", application_name="sub", client_encoding="UTF8")
+STANDBY = startup(user="u", replication="true", application_name="walreceiver")
+SASL = message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!I", 15) + b"n,,n=,r=fyko+d2") + message(
+    b"p", b"c=biws,r=fyko+d2,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+)
+STATUS = message(b"d", b"r" + struct.pack("!QQQqB", 1 << 32, 1 << 32, 1 << 32, 0, 1))
+FEEDBACK = message(b"d", b"h" + struct.pack("!qIIII", 0, 742, 0, 742, 0))
+
+# All that a client sends on one connection.
+CONVERSATIONS = [
+    SSL_REQUEST + GSSENC_REQUEST + SUBSCRIBER,
+    first_packet(80877102, struct.pack("!II", 4711, 42)),
+    SUBSCRIBER + SASL,
+    SUBSCRIBER + message(b"Q", b"IDENTIFY_SYSTEM\0") + message(b"X"),
+    SUBSCRIBER + message(b"Q", b"START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1')\0") + STATUS + message(b"c"),
+    STANDBY + message(b"Q", b"START_REPLICATION 0/3000000 TIMELINE 1\0") + STATUS + FEEDBACK + message(b"c"),
 ]
 
 
@@ -78,7 +112,10 @@ def main():
         (HERE / "corpus" / "decoder" / f"golden_{len(seen):02}").write_bytes(seed)
     for number, command in enumerate(COMMANDS, 1):
         (HERE / "corpus" / "command" / f"client_{number:02}").write_text(command, encoding="utf-8")
-    print(f"{len(seen)} sequences of messages, {len(COMMANDS)} commands")
+    (HERE / "corpus" / "frontend").mkdir(exist_ok=True)
+    for number, conversation in enumerate(CONVERSATIONS, 1):
+        (HERE / "corpus" / "frontend" / f"client_{number:02}").write_bytes(conversation)
+    print(f"{len(seen)} sequences of messages, {len(COMMANDS)} commands, {len(CONVERSATIONS)} conversations")
 
 
 if __name__ == "__main__":

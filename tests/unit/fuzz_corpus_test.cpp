@@ -11,6 +11,7 @@
 
 extern "C" int fuzz_decoder(const std::uint8_t* data, std::size_t size);
 extern "C" int fuzz_command(const std::uint8_t* data, std::size_t size);
+extern "C" int fuzz_frontend(const std::uint8_t* data, std::size_t size);
 
 namespace pgcascade {
 
@@ -33,6 +34,10 @@ TEST(FuzzCorpus, DecoderTakesEveryInputWithoutHarm) {
 
 TEST(FuzzCorpus, CommandParserTakesEveryInputWithoutHarm) {
     EXPECT_GE(replay("command", fuzz_command), 25u);
+}
+
+TEST(FuzzCorpus, FrontendParserTakesEveryInputWithoutHarm) {
+    EXPECT_GE(replay("frontend", fuzz_frontend), 6u);
 }
 
 }  // namespace pgcascade
