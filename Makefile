@@ -41,7 +41,7 @@ check: ## formatting, clang-tidy, include arrows, headers, README's commands, sc
 	scripts/check
 
 format: ## rewrite the C++ files as .clang-format says
-	git ls-files -z '*.cpp' '*.hpp' | xargs -0r clang-format -i
+	git ls-files -z --cached --others --exclude-standard '*.cpp' '*.hpp' | xargs -0r clang-format -i
 
 install: release ## install the program and the C++ library (PREFIX=/usr/local, DESTDIR=)
 	cmake --install build/release --prefix $(PREFIX)
