@@ -166,6 +166,9 @@ def test_server_with_its_configuration_elsewhere_is_cloned(nodes, version, direc
         primary.wait_until("SELECT true")
         eu, eu_1 = nodes.reserve("eu", version), nodes.reserve("eu-1", version)
         file = write_cascade_file(directory, [(primary, None), (eu, primary), (eu_1, eu)])
+        with open(file, "a") as cascade:  # Debian's own default is for one account only
+            for standby in (eu, eu_1):
+                cascade.write(f'[node."{standby.name}".settings]\nunix_socket_directories = "{standby.socket_directory}"\n')
         if os.geteuid() == 0:
             give_to_server_account(directory / "passwords")
         apply(file, version)
