@@ -23,10 +23,12 @@ struct FeedSegmentHeader {
     bool operator==(const FeedSegmentHeader&) const = default;
 };
 
-// One transaction, or one message that is part of none.
+// One transaction, one message that is part of none, or one keepalive: nothing of the feed lies before its
+// position that does not stand before it here.
 struct FeedEntry {
     static constexpr std::uint32_t kHasDefinitions = 1;  // it announces a relation or a type (R, Y)
     static constexpr std::uint32_t kIsLoneMessage = 2;   // no transaction
+    static constexpr std::uint32_t kIsKeepalive = 4;     // no transaction
 
     FeedPosition begin;
     FeedPosition end;

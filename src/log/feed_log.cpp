@@ -52,7 +52,7 @@ void FeedLog::recover() {
     last_ = last_gathered_ = scan.last;
     written_ = gathered_ = entry_begin_ = scan.end;
     if (segments_.empty()) {
-        begin_segment(scan.end, Lsn{});
+        begin_segment();
     } else {
         entries_in_current_ = scan.entries_in_last_segment;
         current_->cut(scan.end, entries_in_current_);
@@ -65,15 +65,19 @@ void FeedLog::recover() {
     readable_ = finished_ = durable_ = scan.end.value;
 }
 
-void FeedLog::begin_segment(FeedPosition position, Lsn after) {
+void FeedLog::begin_segment() {
+    const Lsn after = last_gathered_ ? last_gathered_->commit_lsn : Lsn{};
     auto segment = std::make_shared<FeedSegment>(
-        FeedSegment::create(directory_, {position, after, options_.preamble()}));
+        FeedSegment::create(directory_, {written_, after, options_.preamble()}));
     const std::lock_guard lock{mutex_};
-    segments_.push_back({position, after, segment});
+    if (!segments_.empty() && segments_.back().position == written_)
+        segments_.pop_back();  // an abandoned one
+    segments_.push_back({written_, after, segment});
     unsynced_.push_back(segment);
     is_directory_unsynced_ = true;
     current_ = std::move(segment);
     entries_in_current_ = 0;
+    is_segment_over_ = false;
 }
 
 // -- Writing --
@@ -103,30 +107,34 @@ void FeedLog::finish_entry(Lsn commit_lsn, Lsn end_lsn, std::uint32_t flags) {
 }
 
 void FeedLog::abandon_entry() {
-    if (written_ > entry_begin_) {
-        current_->cut(entry_begin_, entries_in_current_);
-        written_ = entry_begin_;
-        readable_ = written_.value;
-    }
-    frames_.resize(bytes_between(written_, entry_begin_));
+    frames_.resize(frames_.size() - bytes_between(std::max(written_, entry_begin_), gathered_));
     gathered_ = entry_begin_;
     crc_ = Crc32c{};
+    if (written_ <= entry_begin_) return;
+    write_entries();
+    // Who reads in there must never find other bytes at that place: what comes next gets a file of its own.
+    current_->cut(entry_begin_, entries_in_current_);
+    written_ = entry_begin_;
+    readable_ = written_.value;
+    is_segment_over_ = true;
+    ++abandoned_;
 }
 
 void FeedLog::flush() {
-    write_gathered();
-    const bool is_full = bytes_between(current_->position(), written_) >= options_.segment_bytes;
-    if (is_full && entry_begin_ == written_) begin_segment(written_, last_gathered_->commit_lsn);
-}
-
-// The frames first: an entry that is in the index is readable.
-void FeedLog::write_gathered() {
+    if (is_segment_over_) begin_segment();
+    // The frames first: an entry that is in the index is readable.
     if (!frames_.empty()) {
         current_->write_frames(written_, frames_);
         written_ = gathered_;
         frames_.clear();
         readable_ = written_.value;
     }
+    write_entries();
+    const bool is_full = bytes_between(current_->position(), written_) >= options_.segment_bytes;
+    if (is_full && entry_begin_ == written_) begin_segment();
+}
+
+void FeedLog::write_entries() {
     if (records_.empty()) return;
     current_->write_entries(entries_in_current_, records_);
     entries_in_current_ += records_.size() / kFeedEntryBytes;
@@ -191,6 +199,32 @@ std::shared_ptr<const FeedSegment> FeedLog::segment_at(FeedPosition position) co
     return open;
 }
 
+namespace {
+
+FeedEntry checked_entry(const FeedSegment& segment, std::size_t number) {
+    if (const auto entry = segment.entry(number)) return *entry;
+    throw LogCorrupt(fmt::format("{}, offset {}: the entry is damaged", segment.index_file().string(),
+                                 segment.index_offset(number)),
+                     "restore the file, or begin the feed anew");
+}
+
+// How many of its entries, which stand in order, come before the first that is not.
+template <class Predicate>
+std::size_t count_before(const FeedSegment& segment, Predicate is_before) {
+    std::size_t low = 0;
+    std::size_t high = segment.entries();
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        if (is_before(checked_entry(segment, middle)))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+}  // namespace
+
 FeedPosition FeedLog::find(Lsn from) const {
     FeedPosition begin;
     FeedPosition end;
@@ -205,24 +239,21 @@ FeedPosition FeedLog::find(Lsn from) const {
     }
     const std::shared_ptr<const FeedSegment> segment = segment_at(begin);
     if (!segment || segment->position() != begin) return find(from);  // removed meanwhile
-    std::size_t low = 0;
-    std::size_t high = segment->entries();
-    FeedPosition found = end;
-    while (low < high) {
-        const std::size_t middle = low + (high - low) / 2;
-        const auto entry = segment->entry(middle);
-        if (!entry)
-            throw LogCorrupt(fmt::format("{}, offset {}: the entry is damaged",
-                                         segment->index_file().string(), segment->index_offset(middle)),
-                             "restore the file, or begin the feed anew");
-        if (entry->commit_lsn >= from) {
-            found = entry->begin;
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
+    const std::size_t skipped =
+        count_before(*segment, [&](const FeedEntry& entry) { return entry.commit_lsn < from; });
+    return skipped < segment->entries() ? std::min(checked_entry(*segment, skipped).begin, end) : end;
+}
+
+std::optional<FeedEntry> FeedLog::entry_before(FeedPosition position) const {
+    for (FeedPosition at = position;;) {
+        const std::shared_ptr<const FeedSegment> segment = segment_at(at);
+        if (!segment) return std::nullopt;
+        const std::size_t whole =
+            count_before(*segment, [&](const FeedEntry& entry) { return entry.end <= position; });
+        if (whole > 0) return checked_entry(*segment, whole - 1);
+        if (segment->position().value == 0) return std::nullopt;
+        at = {segment->position().value - 1};
     }
-    return std::min(found, end);
 }
 
 void FeedLog::remove_before(FeedPosition position) {

@@ -51,7 +51,8 @@ class FeedLog {
     // the entry before.
     void finish_entry(Lsn commit_lsn, Lsn end_lsn, std::uint32_t flags = 0);
 
-    // The upstream will not send the rest of it: forgets it. Who has read of it has read too far.
+    // The upstream will not send the rest of it: forgets it. Who has read of it has read too far; see
+    // abandoned(). May be tried again after a SystemError.
     void abandon_entry();
 
     // Writes what was gathered; from then on it is readable. After a SystemError (the disk is full) nothing
@@ -68,6 +69,11 @@ class FeedLog {
     FeedPosition finished() const { return {finished_}; }  // of whole entries only
     FeedPosition durable() const { return {durable_}; }
 
+    // How many entries were abandoned after somebody could have read of them. A reader that stands behind
+    // finished() takes the segment to read from first, and then looks here: where the number has not changed
+    // since it entered the entry, the segment holds the bytes of that entry, or ends short, for ever.
+    std::uint64_t abandoned() const { return abandoned_; }
+
     // The last entry that is readable and whole; nothing where there was none yet.
     std::optional<FeedEntry> last() const;
 
@@ -75,6 +81,10 @@ class FeedLog {
     // finished() where there is none yet. The oldest entry where those before were removed. Throws
     // LogCorrupt.
     FeedPosition find(Lsn from) const;
+
+    // The last entry that ends at or before the position; nothing where the log holds none. Throws
+    // LogCorrupt.
+    std::optional<FeedEntry> entry_before(FeedPosition position) const;
 
     // The segment in which the byte at this position stands, or will stand; null where it was removed. It can
     // be read for as long as somebody holds it. Throws SystemError and LogCorrupt where it can't be opened.
@@ -94,8 +104,8 @@ class FeedLog {
 
     void recover();
     Segment* find_segment(FeedPosition position) const;
-    void begin_segment(FeedPosition position, Lsn after);
-    void write_gathered();
+    void begin_segment();
+    void write_entries();
 
     const std::filesystem::path directory_;
     const FeedLogOptions options_;
@@ -111,10 +121,12 @@ class FeedLog {
     FeedPosition entry_begin_;  // of the entry under way
     Crc32c crc_;                // of it
     std::optional<FeedEntry> last_gathered_;
+    bool is_segment_over_ = false;  // what is written next goes into a new one
 
     std::atomic<std::uint64_t> readable_{0};
     std::atomic<std::uint64_t> finished_{0};
     std::atomic<std::uint64_t> durable_{0};
+    std::atomic<std::uint64_t> abandoned_{0};
 
     // The list of segments is read by every session, and changed when a segment begins or is removed.
     mutable std::mutex mutex_;

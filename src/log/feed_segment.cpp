@@ -81,7 +81,12 @@ FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position, int f
       index_(open_file(index_name_, flags)) {}
 
 FeedSegment FeedSegment::create(const fs::path& directory, const FeedSegmentHeader& header) {
-    FeedSegment segment{directory, header.position, O_CREAT | O_TRUNC};
+    // A file of that name may still be read by somebody: it must not change under their eyes.
+    for (const fs::path& file :
+         {frames_file(directory, header.position), index_file(directory, header.position)})
+        if (::unlink(file.c_str()) != 0 && errno != ENOENT)
+            throw SystemError("can't remove " + file.string(), errno);
+    FeedSegment segment{directory, header.position, O_CREAT | O_EXCL};
     const std::string bytes = to_bytes(header);
     write_at(segment.index_, segment.index_name_, 0, bytes);
     segment.header_ = header;

@@ -125,6 +125,43 @@ TEST_F(FeedLogTest, AbandoningKeepsFinishedEntriesThatAreGathered) {
     EXPECT_EQ(read_all(log), frames_of(0));
 }
 
+TEST_F(FeedLogTest, WhoReadAnAbandonedEntryNeverFindsOtherBytesInItsPlace) {
+    for (const int whole : {0, 1}) {  // whether the segment that ends holds anything
+        const TemporaryDirectory temporary;
+        FeedLog log{temporary.path()};
+        for (int number = 0; number < whole; ++number) write_entry(log, number);
+        const FeedPosition begin = log.finished();
+        log.append(frames_of(7, 100));
+        log.flush();
+        const auto held = log.segment_at(begin);
+        EXPECT_EQ(log.abandoned(), 0U);
+        log.abandon_entry();
+        EXPECT_EQ(log.abandoned(), 1U);
+        EXPECT_EQ(log.readable(), begin);
+        log.append(frames_of(8, 100));
+        log.finish_entry(commit_lsn(8), commit_lsn(8));
+        log.flush();
+        EXPECT_EQ(held->end(), begin);
+        EXPECT_NE(log.segment_at(begin), held);
+        EXPECT_EQ(read_all(log), all_frames(0, whole) + frames_of(8, 100));
+        EXPECT_FALSE(FeedLog(temporary.path()).cut());
+    }
+}
+
+TEST_F(FeedLogTest, EntryBeforeIsTheLastOneThatIsWholeThere) {
+    FeedLog log{directory_, small_segments()};  // three a segment
+    EXPECT_FALSE(log.entry_before(log.finished()));
+    for (int number = 0; number < 7; ++number) write_entry(log, number);
+    log.append("under way");
+    log.flush();
+    EXPECT_FALSE(log.entry_before({39}));
+    for (std::uint64_t at = 40; at < 290; ++at) {
+        const auto entry = log.entry_before({at});
+        ASSERT_TRUE(entry) << at;
+        EXPECT_EQ(entry->commit_lsn, commit_lsn(static_cast<int>(at / 40) - 1)) << at;
+    }
+}
+
 TEST_F(FeedLogTest, LogGoesOnWhereItEnded) {
     for (int number = 0; number < 12; ++number) {
         FeedLog log{directory_, small_segments()};
