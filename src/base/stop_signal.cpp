@@ -38,6 +38,21 @@ void StopSignal::check() const {
     if (requested()) throw Stopped();
 }
 
+FileDescriptor StopSignal::release_hangup() const {
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigset_t stops;
+    sigemptyset(&stops);
+    for (const int signal : {SIGINT, SIGTERM}) sigaddset(&stops, signal);
+    FileDescriptor released{::signalfd(-1, &hangup, SFD_CLOEXEC | SFD_NONBLOCK)};
+    if (!released || ::signalfd(fd(), &stops, 0) < 0) throw SystemError("can't make a signalfd", errno);
+    // nohup(1) is for programs that should outlive a terminal; a daemon is told all the same.
+    if (const int error = pthread_sigmask(SIG_BLOCK, &hangup, nullptr); error != 0)
+        throw SystemError("can't block SIGHUP", error);
+    return released;
+}
+
 short wait_for(int fd, short events, int timeout_ms, int stop_fd) {
     using std::chrono::milliseconds;
     const SteadyTime deadline = steady_now() + milliseconds{timeout_ms};

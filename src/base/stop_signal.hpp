@@ -18,6 +18,10 @@ class StopSignal {
     // Throws Stopped where a stop was requested.
     void check() const;
 
+    // For a daemon: from now on SIGHUP does not stop; it is readable at the descriptor that this returns, a
+    // signalfd(2) of its own. Throws SystemError.
+    FileDescriptor release_hangup() const;
+
   private:
     FileDescriptor fd_;
 };

@@ -24,6 +24,7 @@ void add_stop_command(CLI::App& app, Invocation& invocation);
 void add_doctor_command(CLI::App& app, Invocation& invocation);
 void add_stream_command(CLI::App& app, Invocation& invocation);
 void add_slot_command(CLI::App& app, Invocation& invocation);
+void add_relay_command(CLI::App& app, Invocation& invocation);
 void add_demo_command(CLI::App& app, Invocation& invocation);
 void add_clone_command(CLI::App& app, Invocation& invocation);
 

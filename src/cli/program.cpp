@@ -19,6 +19,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
     add_doctor_command(app, invocation);
     add_stream_command(app, invocation);
     add_slot_command(app, invocation);
+    add_relay_command(app, invocation);
     add_demo_command(app, invocation);
     add_clone_command(app, invocation);
 }

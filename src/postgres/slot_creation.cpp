@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/clock.hpp"
+#include "postgres/relay_server.hpp"
 #include "postgres/slots.hpp"
 #include "postgres/upstream.hpp"
 #include "protocol/replication_command.hpp"
@@ -70,7 +71,7 @@ constexpr milliseconds kUndoPatience{5'000};
 bool exists_as_wanted(Connection& connection, const LogicalSlotOptions& wanted) {
     const std::optional<Slot> slot = find_slot(connection, wanted.name);
     if (!slot) return false;
-    const std::string database{connection.command("SELECT current_database()").at(0, 0)};
+    const std::string database = PQdb(connection.native());
     if (!slot->is_logical()) throw_exists_otherwise(connection, wanted.name, "is physical");
     if (slot->plugin != wanted.plugin)
         throw_exists_otherwise(connection, wanted.name, "uses the plugin " + slot->plugin);
@@ -313,8 +314,24 @@ bool create_physical_slot(Connection& connection, const PhysicalSlotOptions& opt
     return true;
 }
 
+// It is consistent at any time, and has no snapshot to wait for.
+static void create_on_relay(Connection& connection, const LogicalSlotOptions& options) {
+    protocol::CreateReplicationSlot command{.slot = options.name,
+                                            .temporary = options.temporary,
+                                            .plugin = options.plugin,
+                                            .options = {{"snapshot", "nothing"}}};
+    if (options.two_phase) command.options.push_back({"two_phase", std::nullopt});
+    if (options.failover) command.options.push_back({"failover", std::nullopt});
+    connection.command(to_string(command));
+}
+
 bool create_logical_slot(Connection& connection, const Conninfo& conninfo,
                          const LogicalSlotOptions& options) {
+    if (is_relay(connection)) {
+        if (options.if_not_exists && exists_as_wanted(connection, options)) return false;
+        create_on_relay(connection, options);
+        return true;
+    }
     const bool on_standby = is_in_recovery(connection);
     check_options(connection, options, on_standby);
     check_can_decode(connection, on_standby);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/stop_signal.hpp"
+#include "postgres/relay_server.hpp"
+#include "protocol/replication_command.hpp"
 
 namespace pgcascade::postgres {
 
@@ -14,6 +16,8 @@ constexpr int kFailoverSince = 170000;
 // How often a slot in use is tried again.
 constexpr int kDropRetryIntervalMs = 100;
 
+// A relay gives these columns, too: SHOW pgcascade.slots.
+//
 // Every version gives the same columns. A standby counts from what it has received: its own walsenders may
 // not have sent all of it yet.
 std::string slots_query(int server_version) {
@@ -75,6 +79,7 @@ std::string drop_statement(std::string_view slot) {
 
 // The one who uses the slot, as far as this role may see it: "pid 4711 (eu-1, from 10.0.1.1)".
 std::string user_of_slot(Connection& connection, const std::string& name) {
+    if (is_relay(connection)) return "";
     const Result result = connection.command(
         "SELECT s.active_pid, coalesce(nullif(a.application_name, ''), 'no application name'),"
         " coalesce(host(a.client_addr), 'a local socket')"
@@ -105,18 +110,18 @@ std::string invalidation_cause(const std::string& reason) {
 }  // namespace
 
 std::vector<Slot> list_slots(Connection& connection) {
-    const Result result =
-        connection.command(slots_query(connection.server_version()) + " ORDER BY slot_name");
+    const Result result = connection.command(is_relay(connection) ? "SHOW pgcascade.slots"
+                                                                  : slots_query(connection.server_version()) +
+                                                                        " ORDER BY slot_name");
     std::vector<Slot> slots;
     for (int row = 0; row < result.rows(); ++row) slots.push_back(read_slot(result, row));
     return slots;
 }
 
 std::optional<Slot> find_slot(Connection& connection, std::string_view name) {
-    const Result result = connection.command(slots_query(connection.server_version()) +
-                                             " WHERE slot_name = " + connection.literal(name));
-    if (result.rows() == 0) return std::nullopt;
-    return read_slot(result, 0);
+    for (Slot& slot : list_slots(connection))
+        if (slot.name == name) return std::move(slot);
+    return std::nullopt;
 }
 
 void check_slot_usable_for_pgoutput(const Slot& slot, const SlotReader& reader) {
@@ -163,10 +168,10 @@ Slot slot_for_pgoutput(Connection& connection, std::string_view name) {
         slot->active = false;
         slot->active_pid = 0;
     }
-    const Result place = connection.command("SELECT current_database(), pg_is_in_recovery()");
-    check_slot_usable_for_pgoutput(*slot, {.server = connection.name(),
-                                           .database = std::string{place.at(0, 0)},
-                                           .on_standby = place.boolean(0, 1)});
+    SlotReader reader{.server = connection.name(), .database = PQdb(connection.native())};
+    if (!is_relay(connection))
+        reader.on_standby = connection.command("SELECT pg_is_in_recovery()").boolean(0, 0);
+    check_slot_usable_for_pgoutput(*slot, reader);
     return std::move(*slot);
 }
 
@@ -178,7 +183,11 @@ bool drop_slot(Connection& connection, const DropSlotOptions& options) {
                               "42704", "list them with: pgcascade slot list");
         }
         try {
-            connection.command("SELECT pg_drop_replication_slot(" + connection.literal(options.name) + ")");
+            if (is_relay(connection))
+                connection.command(to_string(protocol::DropReplicationSlot{.slot = options.name}));
+            else
+                connection.command("SELECT pg_drop_replication_slot(" + connection.literal(options.name) +
+                                   ")");
             return true;
         } catch (const ServerError& problem) {
             if (problem.sqlstate() == "42704") continue;  // somebody else was quicker

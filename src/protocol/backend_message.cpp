@@ -126,6 +126,19 @@ void append_copy_both_response(std::string& out) {
     append(out, 'W', ByteWriter{}.u8(0).u16(0).buffer());
 }
 
+// Int8 format of the whole | Int16 columns | Int16 format of each
+void append_copy_out_response(std::string& out, const std::vector<std::int16_t>& formats) {
+    ByteWriter body;
+    body.u8(!formats.empty() && formats.front() != 0 ? 1 : 0).u16(static_cast<std::uint16_t>(formats.size()));
+    for (const std::int16_t format : formats) body.u16(static_cast<std::uint16_t>(format));
+    append(out, 'H', body.buffer());
+}
+
+void append_copy_data(std::string& out, std::string_view data) {
+    append_copy_data_header(out, data.size());
+    out += data;
+}
+
 void append_copy_done(std::string& out) {
     append(out, 'c', "");
 }

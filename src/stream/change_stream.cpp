@@ -14,12 +14,13 @@
 #include "base/clock.hpp"
 #include "base/stop_signal.hpp"
 #include "pgoutput/decoder.hpp"
-#include "stream/backoff.hpp"
-#include "stream/healing.hpp"
-#include "stream/pacing.hpp"
+#include "postgres/backoff.hpp"
+#include "postgres/healing.hpp"
+#include "postgres/logical_session.hpp"
+#include "postgres/pacing.hpp"
 #include "stream/progress.hpp"
 #include "stream/readiness.hpp"
-#include "stream/session.hpp"
+#include "stream/stream_options.hpp"
 
 namespace pgcascade {
 
@@ -120,8 +121,8 @@ class ChangeStream::Impl {
   private:
     using Lock = std::unique_lock<std::mutex>;
 
-    Session open_first();
-    void adopt(Session session);
+    postgres::LogicalSession open_first();
+    void adopt(postgres::LogicalSession session);
     void reconnect(Lock& lock);
     void lose(const Error& problem);
     bool heals_in_time(const Error& problem);
@@ -145,7 +146,7 @@ class ChangeStream::Impl {
     StreamOptions options_;
     pgoutput::Decoder decoder_;
     Readiness readiness_;
-    Backoff backoff_;
+    postgres::Backoff backoff_;
 
     // The feedback thread shares the libpq connection, and the positions it reports, with the consumer's
     // thread: a connection may be used by one thread at a time, and feedback must go out while the consumer
@@ -168,7 +169,7 @@ class ChangeStream::Impl {
     // Of the consumer's thread alone.
     std::string server_name_;
     std::string system_identifier_;
-    Pacing pacing_;
+    postgres::Pacing pacing_;
     int patience_ms_ = -1;  // how long the server may be silent; -1: for ever
     SteadyTime heard_at_;
     SteadyTime retry_at_;
@@ -185,7 +186,7 @@ ChangeStream::Impl::Impl(StreamOptions options)
       backoff_(options_.max_backoff, std::random_device{}()),
       progress_(Lsn{}, Lsn{}) {
     check_options(options_);
-    Session session = open_first();
+    postgres::LogicalSession session = open_first();
     progress_ = Progress{session.confirmed, options_.from};
     reported_ = session.confirmed;
     system_identifier_ = session.system_identifier;
@@ -194,13 +195,13 @@ ChangeStream::Impl::Impl(StreamOptions options)
     start_feedback();
 }
 
-Session ChangeStream::Impl::open_first() {
+postgres::LogicalSession ChangeStream::Impl::open_first() {
     const SteadyTime deadline = steady_now() + kBusySlotAtStart;
     for (bool told = false;;) {
         try {
-            return open_session(options_, std::nullopt);
+            return postgres::open_session(options_, std::nullopt);
         } catch (const ServerError& problem) {
-            if (healing_of(problem) != Healing::kSoon || steady_now() >= deadline) throw;
+            if (postgres::healing_of(problem) != postgres::Healing::kSoon || steady_now() >= deadline) throw;
             if (!told)
                 notice(fmt::format("{}; waiting up to {} s for it", problem.what(),
                                    kBusySlotAtStart / std::chrono::seconds{1}));
@@ -210,7 +211,7 @@ Session ChangeStream::Impl::open_first() {
     }
 }
 
-void ChangeStream::Impl::adopt(Session session) {
+void ChangeStream::Impl::adopt(postgres::LogicalSession session) {
     connection_ = std::move(session.connection);
     server_name_ = connection_->name();
     readiness_.watch(connection_->socket());
@@ -392,8 +393,8 @@ void ChangeStream::Impl::lose(const Error& problem) {
 
 bool ChangeStream::Impl::heals_in_time(const Error& problem) {
     if (!options_.reconnect || options_.temporary_slot) return false;
-    const Healing healing = healing_of(problem);
-    if (healing != Healing::kSoon) return healing == Healing::kSomeday;
+    const postgres::Healing healing = postgres::healing_of(problem);
+    if (healing != postgres::Healing::kSoon) return healing == postgres::Healing::kSomeday;
     // The server may take our old connection for alive until its wal_sender_timeout is over.
     const auto limit = milliseconds{patience_ms_ > 0 ? patience_ms_ : 2 * kPatienceMin.count()};
     if (!busy_until_) busy_until_ = steady_now() + limit;
@@ -401,12 +402,13 @@ bool ChangeStream::Impl::heals_in_time(const Error& problem) {
 }
 
 void ChangeStream::Impl::reconnect(Lock& lock) {
-    const Resumption resumption{.system_identifier = system_identifier_, .position = progress_.resume_at()};
-    Session session;
+    const postgres::Resumption resumption{.system_identifier = system_identifier_,
+                                          .position = progress_.resume_at()};
+    postgres::LogicalSession session;
     {
         const Unlocked unlocked{lock};
         wait_for(/*fd=*/-1, 0, milliseconds_until(retry_at_), options_.stop_fd);
-        session = open_session(options_, resumption);
+        session = postgres::open_session(options_, resumption);
     }
     adopt(std::move(session));
     notice(fmt::format("{}: connected again, going on at {}", server_name_, resumption.position.to_string()));

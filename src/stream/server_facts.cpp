@@ -7,10 +7,10 @@
 
 #include "base/clock.hpp"
 #include "base/stop_signal.hpp"
+#include "postgres/backoff.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/conninfo.hpp"
-#include "stream/backoff.hpp"
-#include "stream/healing.hpp"
+#include "postgres/healing.hpp"
 
 namespace pgcascade {
 
@@ -25,14 +25,15 @@ class TypeNames {
 
     // As the stream itself, it waits while the server restarts; but not for ever, for the stream waits too.
     std::string find(std::uint32_t type_oid, std::int32_t type_modifier) {
-        Backoff backoff{kLongestBackoff, type_oid};
+        postgres::Backoff backoff{kLongestBackoff, type_oid};
         for (const SteadyTime deadline = steady_now() + kPatience;;) {
             try {
                 if (!connection_) connect();
                 return ask(type_oid, type_modifier);
             } catch (const Error& problem) {
                 connection_.reset();
-                if (healing_of(problem) == Healing::kNever || steady_now() > deadline) throw;
+                if (postgres::healing_of(problem) == postgres::Healing::kNever || steady_now() > deadline)
+                    throw;
             }
             wait_for(/*fd=*/-1, 0, static_cast<int>(backoff.next().count()), stop_fd_);
         }

@@ -8,7 +8,7 @@
 
 #include <pgcascade/error.hpp>
 
-#include "tree/toml_reader.hpp"
+#include "base/toml_reader.hpp"
 
 namespace pgcascade::tree {
 

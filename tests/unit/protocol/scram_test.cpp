@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "postgres/scram_secret.hpp"
 #include "protocol/backend_message.hpp"
 #include "unit/protocol/libpq_conversation.hpp"
 
@@ -10,6 +11,7 @@ namespace pgcascade::protocol {
 
 namespace {
 
+using postgres::make_scram_secret;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -17,14 +19,6 @@ using testing::HasSubstr;
 const std::string kSecretOfPencil =
     "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
     "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
-
-// What PostgreSQL would keep for this password.
-std::string secret_of(const std::string& password) {
-    const std::unique_ptr<PGconn, decltype(&PQfinish)> nowhere{PQconnectStart("host=/nonexistent"), PQfinish};
-    const std::unique_ptr<char, decltype(&PQfreemem)> text{
-        PQencryptPasswordConn(nowhere.get(), password.c_str(), "u", "scram-sha-256"), PQfreemem};
-    return text ? text.get() : "";
-}
 
 ScramExchange exchange(const std::string& channel_binding = "") {
     return {*parse_scram_secret(kSecretOfPencil), channel_binding};
@@ -65,7 +59,7 @@ std::string log_in(const std::string& password, const ScramSecret& secret) {
 }  // namespace
 
 TEST(Scram, SecretIsReadAsPostgresqlWritesIt) {
-    const auto secret = parse_scram_secret(secret_of("correct horse"));
+    const auto secret = parse_scram_secret(make_scram_secret("correct horse"));
     ASSERT_TRUE(secret);
     EXPECT_EQ(secret->iterations, 4096);
     EXPECT_EQ(secret->salt.size(), 16U);
@@ -84,7 +78,13 @@ TEST(Scram, WhatIsNoSecretIsNone) {
 
 TEST(Scram, LibpqGetsInWithTheRightPassword) {
     EXPECT_EQ(log_in("pencil", *parse_scram_secret(kSecretOfPencil)), "");
-    EXPECT_EQ(log_in("pässword ﬁ", *parse_scram_secret(secret_of("pässword ﬁ"))), "");
+    EXPECT_EQ(log_in("pässword ﬁ", *parse_scram_secret(make_scram_secret("pässword ﬁ"))), "");
+}
+
+TEST(Scram, SecretIsMadeForThePasswordAsLibpqPreparesIt) {
+    EXPECT_EQ(log_in("pässword fi", *parse_scram_secret(make_scram_secret("pässword ﬁ"))), "");
+    EXPECT_EQ(log_in("not \xff UTF-8", *parse_scram_secret(make_scram_secret("not \xff UTF-8"))), "");
+    EXPECT_NE(make_scram_secret("pencil"), make_scram_secret("pencil"));
 }
 
 TEST(Scram, LibpqIsRefusedWithAnotherOne) {

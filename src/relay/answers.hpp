@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <pgcascade/error.hpp>
+#include <pgcascade/lsn.hpp>
+
+#include "protocol/backend_message.hpp"
+#include "protocol/replication_command.hpp"
+#include "relay/slot.hpp"
+#include "relay/upstream_facts.hpp"
+
+// What the relay answers to replication commands in its own right, as a walsender does. Each function appends
+// a whole answer but for ReadyForQuery. Pure. Source: PostgreSQL manual, "Streaming Replication Protocol";
+// replication/walsender.c.
+
+namespace pgcascade::relay {
+
+void append_identify_system(std::string& out, const UpstreamFacts& facts, Lsn position,
+                            const std::string& database);
+void append_show(std::string& out, const std::string& setting, const std::string& value);
+void append_created_slot(std::string& out, const Slot& slot, const std::optional<std::string>& snapshot);
+
+// As READ_REPLICATION_SLOT: nulls where there is no such slot.
+void append_read_slot(std::string& out, const std::optional<Slot>& slot, TimelineId timeline);
+
+// True for the statement by which PostgreSQL's clients secure their search path; append_search_path()
+// answers.
+bool is_search_path_reset(std::string_view sql);
+void append_search_path_reset(std::string& out);
+
+// An error as the client is told it.
+protocol::Report report_of(const Error& problem, const char* severity = "ERROR");
+
+// What START_REPLICATION … LOGICAL asks of pgoutput, checked as pgoutput does it. Throws ServerError.
+struct PgoutputOptions {
+    std::vector<std::string> publications;
+    bool messages = false;
+    bool only_local = false;  // origin 'none'
+};
+PgoutputOptions read_pgoutput_options(const std::vector<protocol::CommandOption>& options);
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,94 @@
+#include "relay/feed.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/file.hpp"
+
+namespace pgcascade::relay {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kFactsFile = "upstream";
+
+fs::path make_directory(const fs::path& relay_directory, const std::string& feed) {
+    const fs::path feeds = relay_directory / "feeds";
+    const fs::path directory = feeds / feed;
+    std::error_code error;
+    if (fs::create_directories(directory, error); error)
+        throw SystemError("can't make " + directory.string(), error.value());
+    fsync_directory(relay_directory);
+    fsync_directory(feeds);
+    return directory;
+}
+
+}  // namespace
+
+Feed::Feed(const FeedConfig& config, const fs::path& relay_directory)
+    : config_(config),
+      directory_(make_directory(relay_directory, config.name)),
+      log_(directory_, {.preamble = [this] { return definitions_.frames(); }}),
+      writer_(log_, definitions_),
+      facts_(load_facts(directory_ / kFactsFile)) {
+    if (const auto last = log_.last())
+        mark_ = {log_.finished(), last->end_lsn};
+    else if (facts_)
+        mark_ = {log_.finished(), facts_->start};
+}
+
+std::optional<UpstreamFacts> Feed::facts() const {
+    const std::lock_guard lock{mutex_};
+    return facts_;
+}
+
+void Feed::set_facts(const UpstreamFacts& facts) {
+    const auto before = this->facts();
+    if (before == facts) return;
+    if (before &&
+        (before->system_identifier != facts.system_identifier || before->database != facts.database))
+        throw Error(
+            fmt::format("feed {}: the upstream is another one now: database \"{}\" of the cluster with "
+                        "system identifier {}; the log holds \"{}\" of {}",
+                        name(), facts.database, facts.system_identifier, before->database,
+                        before->system_identifier),
+            fmt::format("check where its connection string leads; to begin anew, stop the relay and "
+                        "remove {}: its subscribers need a new copy then",
+                        directory_.string()));
+    save_facts(directory_ / kFactsFile, facts);
+    const std::lock_guard lock{mutex_};
+    facts_ = facts;
+    if (mark_.upto < facts.start) mark_ = {log_.finished(), facts.start};
+}
+
+Feed::Mark Feed::mark() const {
+    const std::lock_guard lock{mutex_};
+    return mark_;
+}
+
+void Feed::set_mark(Mark mark) {
+    const std::lock_guard lock{mutex_};
+    if (mark.upto > mark_.upto) mark_ = mark;
+}
+
+Lsn Feed::durable() const {
+    if (const auto entry = log_.entry_before(log_.durable())) return entry->end_lsn;
+    const std::lock_guard lock{mutex_};
+    return facts_ ? facts_->start : Lsn{};
+}
+
+std::string Feed::problem() const {
+    const std::lock_guard lock{mutex_};
+    return problem_;
+}
+
+void Feed::set_problem(std::string problem) {
+    const std::lock_guard lock{mutex_};
+    problem_ = std::move(problem);
+}
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "log/feed_log.hpp"
+#include "relay/feed_writer.hpp"
+#include "relay/relay_file.hpp"
+#include "relay/upstream_facts.hpp"
+
+namespace pgcascade::relay {
+
+// One feed: what one logical slot of an upstream sends, in the relay's log. Shared by its receiver, who
+// writes, the thread that brings it to disk, and the sessions that read. Any thread, but where it says
+// otherwise.
+class Feed {
+  public:
+    // Opens the log below the relay's directory, or begins one. Throws LogCorrupt, ConfigError, SystemError.
+    Feed(const FeedConfig& config, const std::filesystem::path& relay_directory);
+
+    const std::string& name() const { return config_.name; }
+    const FeedConfig& config() const { return config_; }
+    log::FeedLog& log() { return log_; }
+    const log::FeedLog& log() const { return log_; }
+
+    // The receiver's thread.
+    FeedWriter& writer() { return writer_; }
+
+    // Nothing until the upstream was reached for the first time.
+    std::optional<UpstreamFacts> facts() const;
+
+    // Durable when it returns. Throws Error where they are those of another cluster or database than before.
+    void set_facts(const UpstreamFacts& facts);
+
+    // The upstream has read its WAL up to `upto`, and all of it that concerns the feed stands before `place`.
+    struct Mark {
+        log::FeedPosition place;
+        Lsn upto;
+    };
+    Mark mark() const;
+    void set_mark(Mark mark);
+
+    // Up to where the upstream may forget: the end of the last entry that is on disk.
+    Lsn durable() const;
+
+    // Who wants to be told that more is readable, or that an entry was abandoned. Set before anybody runs.
+    std::function<void()> on_news = [] {};
+
+    std::uint64_t bytes() const { return bytes_between(log_.begin(), log_.readable()); }
+
+    // The log has reached its limit: nothing is to be received until it has room again.
+    bool is_full() const { return is_full_; }
+    void set_full(bool is_full) { is_full_ = is_full; }
+
+    // What keeps the receiver from receiving; empty: nothing.
+    std::string problem() const;
+    void set_problem(std::string problem);
+
+  private:
+    const FeedConfig config_;
+    const std::filesystem::path directory_;
+    Definitions definitions_;
+    log::FeedLog log_;
+    FeedWriter writer_;
+    std::atomic<bool> is_full_{false};
+
+    mutable std::mutex mutex_;  // what follows is read by every session, and changes seldom
+    std::optional<UpstreamFacts> facts_;
+    Mark mark_;
+    std::string problem_;
+};
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include "relay/bell.hpp"
+#include "relay/feed.hpp"
+#include "relay/relay_file.hpp"
+#include "relay/session_list.hpp"
+#include "relay/slot_store.hpp"
+#include "relay/users_file.hpp"
+
+namespace pgcascade::relay {
+
+// What all sessions of a relay share. It outlives them. Any thread; what can change is atomic or has a lock
+// of its own.
+struct RelayState {
+    RelayConfig config;
+    SlotStore& slots;
+    std::vector<std::unique_ptr<Feed>>& feeds;
+    boost::asio::thread_pool& blocking;  // for what waits: the disk, a login to the upstream
+    std::string scram_key = {};          // for the secrets of users that do not exist
+
+    // Replaced whole on SIGHUP; never null, but for TLS where none is configured.
+    std::atomic<std::shared_ptr<const Users>> users{std::make_shared<const Users>()};
+    std::atomic<std::shared_ptr<boost::asio::ssl::context>> tls{};
+    std::atomic<std::shared_ptr<const std::string>> tls_binding{};  // the certificate's hash, for SCRAM
+
+    SessionList sessions{};
+    std::atomic<std::uint64_t> failed_logins{0};
+};
+
+}  // namespace pgcascade::relay

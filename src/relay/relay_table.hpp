@@ -1,0 +1,12 @@
+#pragma once
+
+#include "base/toml_reader.hpp"
+#include "relay/relay_file.hpp"
+
+namespace pgcascade::relay {
+
+// The table [relay] of relay.toml, with all that can be said about it alone. Paths are taken relative to
+// config.file. Throws ConfigError.
+void read_relay_table(const TomlFile& toml, const TomlFile::Entry& table, RelayConfig& config);
+
+}  // namespace pgcascade::relay

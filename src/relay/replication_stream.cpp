@@ -1,0 +1,152 @@
+#include "relay/replication_stream.hpp"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "protocol/backend_message.hpp"
+
+namespace pgcascade::relay {
+
+namespace {
+
+constexpr std::size_t kLargestMessage = 64 * 1024;  // of a client that streams: status updates, nothing long
+constexpr std::chrono::hours kLong{24};
+
+// Of a stream that brings more than this, what comes in up to that time is sent together: to send it in small
+// pieces, and to wake each client for each of them, would take most of the time. A slower one is never held
+// up.
+constexpr std::uint64_t kGatheredBytesAMillisecond = 2'000;
+constexpr std::chrono::milliseconds kLongestGathering{20};
+
+}  // namespace
+
+ReplicationStream::ReplicationStream(Wire& wire, StreamSource& source, Bell& bell,
+                                     std::chrono::milliseconds timeout)
+    : wire_(wire),
+      source_(source),
+      bell_(bell),
+      timeout_(timeout),
+      wake_(wire.executor()),
+      heard_(steady_now()) {}
+
+asio::awaitable<void> ReplicationStream::run() {
+    using namespace asio::experimental::awaitable_operators;
+    protocol::append_copy_both_response(wire_.out());
+    co_await wire_.flush();
+    heard_ = steady_now();
+    co_await (guarded(receive()) || guarded(send()) || guarded(watch()));
+    if (failure_) std::rethrow_exception(failure_);
+}
+
+// Whichever ends first, in good order or not, ends the others: what those say to that is not heard.
+asio::awaitable<void> ReplicationStream::guarded(asio::awaitable<void> part) {
+    std::exception_ptr failure;
+    try {
+        co_await std::move(part);
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    if (!std::exchange(is_over_, true)) failure_ = failure;
+}
+
+void ReplicationStream::stop() {
+    is_stopping_ = true;
+    wake_.cancel();
+}
+
+// -- What the client says --
+
+asio::awaitable<void> ReplicationStream::receive() {
+    while (!client_is_done_) {
+        const protocol::FrontendMessage message = co_await wire_.read_message(kLargestMessage);
+        heard_ = steady_now();
+        is_pinged_ = false;
+        switch (message.type) {
+            case 'd':
+                take(message.body);
+                break;
+            case 'c':
+                client_is_done_ = true;
+                break;
+            case 'X':
+                throw boost::system::system_error{asio::error::eof};
+            default:
+                throw ProtocolError(fmt::format("invalid standby message type \"{}\"", message.type));
+        }
+        wake_.cancel();
+    }
+    asio::steady_timer until_sent{wire_.executor(), kLong};
+    co_await until_sent.async_wait(asio::use_awaitable);
+}
+
+void ReplicationStream::take(std::string_view bytes) {
+    const protocol::StandbyMessage message = protocol::parse_standby_message(bytes);
+    if (const auto* feedback = std::get_if<protocol::HotStandbyFeedback>(&message))
+        return source_.on_feedback(*feedback);
+    const auto& status = std::get<protocol::StandbyStatusUpdate>(message);
+    keepalive_wanted_ |= status.reply_requested;
+    source_.on_status(status);
+}
+
+// -- What it gets --
+
+asio::awaitable<void> ReplicationStream::send() {
+    const Bell::Listener listening{bell_, wake_};
+    while (!client_is_done_) {
+        const std::uint64_t sent = co_await source_.send_some(wire_);
+        sent_at_once_ += sent;
+        append_keepalive_where_due();
+        const bool has_waited = !wire_.out().empty();  // for the client to take it: much may have come
+        co_await wire_.flush();
+        if (sent > 0 || has_waited || client_is_done_) continue;
+        if (is_stopping_) throw ServerError("terminating connection due to administrator command", "57P01");
+        const std::uint64_t burst = std::exchange(sent_at_once_, 0);
+        if (burst >= kGatheredBytesAMillisecond)
+            co_await let_gather(burst);
+        else
+            co_await sleep();
+    }
+    protocol::append_copy_done(wire_.out());
+    co_await wire_.flush();
+}
+
+void ReplicationStream::append_keepalive_where_due() {
+    const bool must_ping = timeout_.count() > 0 && !is_pinged_ && steady_now() >= heard_ + timeout_ / 2;
+    if (!must_ping && !keepalive_wanted_) return;
+    protocol::append_copy_data(
+        wire_.out(), to_bytes(protocol::PrimaryKeepalive{
+                         .wal_end = source_.given(), .sent_at = now(), .reply_requested = must_ping}));
+    keepalive_wanted_ = false;
+    is_pinged_ |= must_ping;
+}
+
+asio::awaitable<void> ReplicationStream::let_gather(std::uint64_t burst) {
+    const std::chrono::milliseconds pause{burst / kGatheredBytesAMillisecond};
+    asio::steady_timer timer{wire_.executor(), std::min(pause, kLongestGathering)};
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+// Until the bell rings, the client says something, or it is time to ask whether it lives.
+asio::awaitable<void> ReplicationStream::sleep() {
+    const bool asks = timeout_.count() > 0 && !is_pinged_;
+    wake_.expires_at(asks ? heard_ + timeout_ / 2 : steady_now() + kLong);
+    boost::system::error_code cancelled;
+    co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+}
+
+// Beside sending, which may be stuck: a client that reads nothing says nothing either.
+asio::awaitable<void> ReplicationStream::watch() {
+    asio::steady_timer timer{wire_.executor()};
+    for (;;) {
+        timer.expires_at(timeout_.count() > 0 ? heard_ + timeout_ : steady_now() + kLong);
+        co_await timer.async_wait(asio::use_awaitable);
+        if (timeout_.count() > 0 && steady_now() >= heard_ + timeout_)
+            throw ConnectionError("terminating walsender process due to replication timeout");
+    }
+}
+
+}  // namespace pgcascade::relay

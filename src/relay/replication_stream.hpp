@@ -1,0 +1,73 @@
+#pragma once
+
+#include <chrono>
+#include <exception>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <pgcascade/lsn.hpp>
+
+#include "base/clock.hpp"
+#include "protocol/replication_message.hpp"
+#include "relay/bell.hpp"
+#include "relay/wire.hpp"
+
+namespace pgcascade::relay {
+
+// Where the bytes of a stream come from. On the loop of its session.
+class StreamSource {
+  public:
+    virtual ~StreamSource() = default;
+
+    // Sends some of what is there, whole messages; returns their bytes, 0 where nothing is.
+    virtual asio::awaitable<std::uint64_t> send_some(Wire& wire) = 0;
+
+    // What a keepalive may say: all up to here was sent whole.
+    virtual Lsn given() const = 0;
+
+    virtual void on_status(const protocol::StandbyStatusUpdate& status) = 0;
+    virtual void on_feedback(const protocol::HotStandbyFeedback& feedback) = 0;
+};
+
+// One START_REPLICATION, from CopyBothResponse to CopyDone: what a walsender does beside sending WAL. Source:
+// PostgreSQL manual, "Streaming Replication Protocol"; replication/walsender.c.
+class ReplicationStream {
+  public:
+    // `bell` rings when the source may have more. `timeout`: how long a client may say nothing; 0: for ever.
+    ReplicationStream(Wire& wire, StreamSource& source, Bell& bell, std::chrono::milliseconds timeout);
+
+    // Until the client ends the stream in good order. Throws ServerError (57P01 after stop()), ProtocolError,
+    // boost::system::system_error.
+    asio::awaitable<void> run();
+
+    // Sends what is there, and then ends. On the loop.
+    void stop();
+
+  private:
+    asio::awaitable<void> guarded(asio::awaitable<void> part);
+    asio::awaitable<void> receive();
+    asio::awaitable<void> send();
+    asio::awaitable<void> watch();
+    asio::awaitable<void> sleep();
+    asio::awaitable<void> let_gather(std::uint64_t burst);
+    void take(std::string_view message);
+    void append_keepalive_where_due();
+
+    Wire& wire_;
+    StreamSource& source_;
+    Bell& bell_;
+    const std::chrono::milliseconds timeout_;
+
+    asio::steady_timer wake_;
+    std::uint64_t sent_at_once_ = 0;  // since there was nothing to be sent
+    bool client_is_done_ = false;
+    bool is_stopping_ = false;
+    bool keepalive_wanted_ = false;  // by the client
+    bool is_pinged_ = false;         // and has not answered yet
+    SteadyTime heard_;               // of the client
+    bool is_over_ = false;
+    std::exception_ptr failure_;
+};
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,220 @@
+#include "relay/session.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/diagnostics.hpp"
+#include "postgres/relay_server.hpp"
+#include "protocol/backend_message.hpp"
+#include "relay/answers.hpp"
+
+namespace pgcascade::relay {
+
+namespace {
+
+constexpr std::size_t kLargestQuery = 1 << 20;
+constexpr std::chrono::seconds kPatienceWithLastWords{1};  // a client may not listen any more
+
+}  // namespace
+
+Session::Session(Wire wire, RelayState& relay, Bells& bells, std::shared_ptr<void> admission)
+    : wire_(std::move(wire)), relay_(relay), bells_(bells), admission_(std::move(admission)) {}
+
+Session::~Session() {
+    if (identity_.pid != 0) relay_.sessions.remove(identity_.pid);
+}
+
+asio::awaitable<void> Session::run() {
+    std::optional<protocol::Report> last_words;
+    try {
+        co_await log_in();
+        greet();
+        co_await serve();
+    } catch (const SessionEnd& end) {
+        last_words = end.last_words;
+    } catch (const Error& problem) {
+        last_words = report_of(problem, "FATAL");
+    } catch (const boost::system::system_error& problem) {
+        // The client is gone; it need not say goodbye.
+        diagnostics::detail(
+            fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, problem.what()));
+    } catch (const std::exception& problem) {
+        last_words = {.severity = "FATAL", .sqlstate = "XX000", .message = problem.what()};
+    }
+    if (!last_words) co_return;
+    diagnostics::info(
+        fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, last_words->message));
+    try {
+        using namespace asio::experimental::awaitable_operators;
+        protocol::append_error_response(wire_.out(), *last_words);
+        asio::steady_timer patience{wire_.executor(), kPatienceWithLastWords};
+        co_await (wire_.flush() || patience.async_wait(asio::use_awaitable));
+    } catch (const boost::system::system_error&) {  // it does not listen any more
+    }
+}
+
+asio::awaitable<void> Session::log_in() {
+    using namespace asio::experimental::awaitable_operators;
+    asio::steady_timer deadline{wire_.executor(), relay_.config.login_timeout};
+    std::exception_ptr failure;
+    const auto outcome = co_await (try_to_log_in(failure) || deadline.async_wait(asio::use_awaitable));
+    if (outcome.index() != 0) throw ConnectionError("canceling authentication due to timeout");
+    if (failure) std::rethrow_exception(failure);
+    admission_.reset();
+    if (client_.replication == Client::Replication::kPhysical)
+        throw ServerError("this relay serves no physical replication", "0A000");
+    static_cast<void>(home_feed());
+}
+
+// A failure ends the wait for the deadline, too.
+asio::awaitable<void> Session::try_to_log_in(std::exception_ptr& failure) {
+    try {
+        auto client = co_await relay::log_in(wire_, relay_);
+        client_ = std::move(client);
+    } catch (...) {
+        failure = std::current_exception();
+    }
+}
+
+void Session::greet() {
+    enlist();
+    std::string& out = wire_.out();
+    for (const auto& [name, value] : facts().parameters) protocol::append_parameter_status(out, name, value);
+    protocol::append_parameter_status(out, postgres::kRelayParameter, "1");
+    protocol::append_parameter_status(out, "application_name", client_.application_name);
+    protocol::append_parameter_status(out, "is_superuser", "off");
+    protocol::append_parameter_status(out, "session_authorization", client_.user);
+    protocol::append_backend_key_data(out, identity_.pid, identity_.key);
+}
+
+void Session::enlist() {
+    SessionInfo info;
+    info.client = wire_.peer();
+    info.user = client_.user;
+    info.database = client_.database;
+    info.application_name = client_.application_name;
+    info.heard = now();
+    // Handlers are called by other threads, perhaps while this session ends on its own.
+    const auto on_loop = [weak = weak_from_this(), loop = wire_.executor()](void (Session::*method)()) {
+        return [weak, loop, method] {
+            asio::post(loop, [weak, method] {
+                if (const auto session = weak.lock()) (session.get()->*method)();
+            });
+        };
+    };
+    identity_ = relay_.sessions.add(std::move(info), {on_loop(&Session::cancel), on_loop(&Session::stop)});
+}
+
+void Session::cancel() {
+    if (upstream_) upstream_->cancel(relay_.blocking);
+}
+
+// Between two commands there is nothing to be finished.
+void Session::stop() {
+    is_stopping_ = true;
+    if (stream_ != nullptr)
+        stream_->stop();
+    else if (!is_running_query_)
+        wire_.close();
+}
+
+protocol::TransactionStatus Session::transaction_status() const {
+    return upstream_ ? upstream_->transaction_status() : protocol::TransactionStatus::kIdle;
+}
+
+asio::awaitable<void> Session::serve() {
+    bool skips_to_sync = false;
+    bool is_ready = true;
+    std::string query;
+    while (!is_stopping_) {
+        if (is_ready) protocol::append_ready_for_query(wire_.out(), transaction_status());
+        is_ready = false;
+        co_await wire_.flush();
+        const protocol::FrontendMessage message = co_await wire_.read_message(kLargestQuery);
+        switch (message.type) {
+            case 'Q':
+                skips_to_sync = false;
+                query = protocol::parse_query(message.body);
+                co_await run_query(query);
+                is_ready = true;
+                break;
+            case 'X':
+                co_return;
+            case 'S':
+                skips_to_sync = false;
+                is_ready = true;
+                break;
+            case 'H':  // Flush: nothing is held back
+            case 'd':  // of a copy that has ended already: ignored, as a server does
+            case 'c':
+            case 'f':
+                break;
+            default:
+                if (std::exchange(skips_to_sync, true)) break;
+                protocol::append_error_response(
+                    wire_.out(),
+                    {.sqlstate = "08P01",
+                     .message = "extended query protocol not supported in a replication connection"});
+        }
+    }
+    throw ServerError("terminating connection due to administrator command", "57P01");
+}
+
+asio::awaitable<void> Session::run_query(const std::string& text) {
+    is_running_query_ = true;
+    try {
+        if (text.find_first_not_of(" \t\r\n;") == std::string::npos) {
+            protocol::append_empty_query_response(wire_.out());
+        } else {
+            auto command = protocol::parse_command(text);
+            co_await std::visit([this](auto& parsed) { return run(std::move(parsed)); }, command);
+        }
+    } catch (const Error& problem) {
+        protocol::append_error_response(wire_.out(), report_of(problem));
+    }
+    is_running_query_ = false;
+}
+
+// -- Whose feeds they are --
+
+// Any feed of the client's database: they have one upstream, or upstreams of one cluster.
+Feed& Session::home_feed() const {
+    for (const auto& feed : relay_.feeds)
+        if (feed->config().database == client_.database && client_.rights.may_read(feed->name()))
+            return *feed;
+    throw ServerError(fmt::format("database \"{}\" does not exist", client_.database), "3D000",
+                      "no feed of this relay that this user may read is of that database");
+}
+
+UpstreamFacts Session::facts() const {
+    if (auto facts = home_feed().facts()) return *facts;
+    throw ServerError("the relay has not reached its upstream yet", "57P03", home_feed().problem());
+}
+
+Feed& Session::feed_for(const std::vector<std::string>& publications) const {
+    const std::set<std::string> wanted{publications.begin(), publications.end()};
+    for (const auto& feed : relay_.feeds)
+        if (feed->config().database == client_.database && feed->config().publications == wanted &&
+            client_.rights.may_read(feed->name()))
+            return *feed;
+    std::string names;
+    for (const std::string& name : wanted) names += (names.empty() ? "\"" : "\", \"") + name;
+    throw ServerError(
+        fmt::format("no feed of database \"{}\" has just the publications {}\"", client_.database, names),
+        "42704", "add one to relay.toml: [feed.NAME] with these publications");
+}
+
+bool Session::is_in_database(const Slot& slot) const {
+    return std::any_of(relay_.feeds.begin(), relay_.feeds.end(), [&](const auto& feed) {
+        return feed->name() == slot.feed && feed->config().database == client_.database;
+    });
+}
+
+}  // namespace pgcascade::relay

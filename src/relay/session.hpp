@@ -1,0 +1,94 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "protocol/backend_message.hpp"
+#include "protocol/replication_command.hpp"
+#include "relay/login.hpp"
+#include "relay/pass_through.hpp"
+#include "relay/relay_state.hpp"
+#include "relay/replication_stream.hpp"
+#include "relay/slot_store.hpp"
+#include "relay/wire.hpp"
+
+namespace pgcascade::relay {
+
+// The bells of one event loop, in the order of the relay's feeds.
+using Bells = std::vector<std::unique_ptr<Bell>>;
+
+// Ends a session in the middle of an answer or a stream, from where there is no way back to commands.
+struct SessionEnd {
+    protocol::Report last_words;
+};
+
+// One client, from its first byte to its last. On one event loop.
+class Session : public std::enable_shared_from_this<Session> {
+  public:
+    // `admission` is given back once the client has logged in.
+    Session(Wire wire, RelayState& relay, Bells& bells, std::shared_ptr<void> admission);
+    ~Session();
+
+    // Never throws: what ends a session early is told to the client, where it can be, and to the operator.
+    asio::awaitable<void> run();
+
+  private:
+    asio::awaitable<void> log_in();
+    asio::awaitable<void> try_to_log_in(std::exception_ptr& failure);
+    void greet();
+    void enlist();
+    asio::awaitable<void> serve();
+    asio::awaitable<void> run_query(const std::string& text);
+    void stop();
+    void cancel();
+
+    // Replication commands, each to the end of its answer.
+    asio::awaitable<void> run(protocol::IdentifySystem command);
+    asio::awaitable<void> run(protocol::Show command);
+    asio::awaitable<void> run(protocol::TimelineHistory command);
+    asio::awaitable<void> run(protocol::ReadReplicationSlot command);
+    asio::awaitable<void> run(protocol::CreateReplicationSlot command);
+    asio::awaitable<void> run(protocol::DropReplicationSlot command);
+    asio::awaitable<void> run(protocol::AlterReplicationSlot command);
+    asio::awaitable<void> run(protocol::StartPhysicalReplication command);
+    asio::awaitable<void> run(protocol::StartLogicalReplication command);
+    asio::awaitable<void> run(protocol::BaseBackup command);
+    asio::awaitable<void> run(protocol::UploadManifest command);
+    asio::awaitable<void> run(protocol::Sql command);
+
+    asio::awaitable<Slot> create_logical_slot(const protocol::CreateReplicationSlot& command, NewSlot wanted,
+                                              std::optional<std::string>& snapshot);
+    asio::awaitable<void> wait_until_free(const std::string& slot);
+    asio::awaitable<PassThrough*> upstream();
+    asio::awaitable<Lsn> upstream_position();
+    asio::awaitable<void> pass_through(const std::string& sql);
+
+    asio::awaitable<void> stream(const Feed& feed, Lsn start, const SlotLease& lease);
+
+    Bell& bell_of(const Feed& feed) const;
+    Feed& home_feed() const;
+    Feed& feed_for(const std::vector<std::string>& publications) const;
+    bool is_in_database(const Slot& slot) const;
+    UpstreamFacts facts() const;
+    int pid() const { return static_cast<int>(identity_.pid); }
+    protocol::TransactionStatus transaction_status() const;
+
+    Wire wire_;
+    RelayState& relay_;
+    Bells& bells_;
+    std::shared_ptr<void> admission_;
+    Client client_;
+    SessionList::Identity identity_;
+    std::unique_ptr<PassThrough> upstream_;
+    std::vector<SlotLease> temporary_slots_;
+    ReplicationStream* stream_ = nullptr;  // while one runs
+    bool is_running_query_ = false;
+    bool is_search_path_reset_ = false;  // by the client, for upstream_ too once that is there
+    bool is_stopping_ = false;
+};
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <pgcascade/change.hpp>
+#include <pgcascade/lsn.hpp>
+
+namespace pgcascade::relay {
+
+// A replication slot of the relay itself: where a downstream stands, in PostgreSQL's own words
+// (pg_replication_slots).
+struct Slot {
+    enum class Kind { kPhysical, kLogical };
+
+    std::string name;
+    Kind kind = Kind::kPhysical;
+    std::string feed;  // logical
+    // restart_lsn of a physical slot, confirmed_flush_lsn of a logical one. 0/0: it holds nothing yet.
+    Lsn position;
+    Lsn persisted;           // what of it is on disk; 0/0 for a temporary slot
+    bool temporary = false;  // it ends with its session
+    bool two_phase = false;
+    bool failover = false;
+    std::string invalidation_reason;  // why it can never be used again, in one word; empty while it can
+    Timestamp created;
+    int active_pid = 0;                       // the session that uses it; 0: none
+    std::uint64_t lease = 0;                  // through which it does, see SlotLease
+    std::optional<Timestamp> inactive_since;  // nothing while active; the relay's start at the earliest
+
+    bool is_logical() const { return kind == Kind::kLogical; }
+    bool is_invalidated() const { return !invalidation_reason.empty(); }
+};
+
+using Slots = std::map<std::string, Slot, std::less<>>;  // by name
+
+// Lower-case letters, digits and underscores, 1 to 63 of them.
+bool is_slot_name(std::string_view name);
+
+// Throws ServerError as PostgreSQL words it (slot.c, ReplicationSlotValidateName): SQLSTATE 42602, or 42622
+// where the name is too long.
+void check_slot_name(std::string_view name);
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "relay/slot.hpp"
+
+// The file in which a relay keeps its slots, pure: text in, values out. People may read it, not change it.
+//
+//     pgcascade slots 1
+//     <name> physical|logical <feed|-> <position> <two_phase> <failover> <created> <invalidation_reason|->
+//     …
+//     crc32c <eight hexadecimal digits, of all bytes before this line>
+//
+// One line a slot, one space between. two_phase and failover are yes or no; created counts microseconds since
+// 2000-01-01 00:00 UTC, as PostgreSQL does.
+
+namespace pgcascade::relay {
+
+// Without the temporary ones.
+std::string to_text(const Slots& slots);
+
+// The slots as they were, persisted and not active. Throws LogCorrupt that names the file.
+Slots parse_slots(std::string_view text, const std::filesystem::path& name_for_errors);
+
+}  // namespace pgcascade::relay

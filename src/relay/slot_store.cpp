@@ -1,0 +1,271 @@
+#include "relay/slot_store.hpp"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <pgcascade/error.hpp>
+
+#include "base/clock.hpp"
+#include "base/file.hpp"
+#include "relay/slot_file.hpp"
+
+namespace pgcascade::relay {
+
+namespace {
+
+// What retention has to keep for it; 0/0: nothing.
+Lsn needed_by(const Slot& slot) {
+    if (slot.is_invalidated()) return {};
+    // A temporary slot needs nothing after a crash. Nor does one that has never been saved with a position,
+    // but its downstream relies on it by now.
+    return slot.persisted ? slot.persisted : slot.position;
+}
+
+bool is_free_for(const Slot& slot, int pid) {
+    return slot.active_pid == 0 || (slot.temporary && slot.active_pid == pid);
+}
+
+void refuse_temporary_failover(bool failover) {
+    if (failover) throw ServerError("cannot enable failover for a temporary replication slot", "0A000");
+}
+
+}  // namespace
+
+// ── a session's lease ──────────────────────────────────────────────────────────────────────────────────
+
+SlotLease::~SlotLease() {
+    if (store_ != nullptr) store_->release(*this);
+}
+
+bool SlotLease::advance(Lsn position) const {
+    return store_->advance(*this, position);
+}
+
+void SlotLease::swap(SlotLease& other) noexcept {
+    std::swap(store_, other.store_);
+    std::swap(slot_, other.slot_);
+    std::swap(number_, other.number_);
+    std::swap(owns_slot_, other.owns_slot_);
+}
+
+bool SlotStore::advance(const SlotLease& lease, Lsn position) {
+    const std::lock_guard lock{mutex_};
+    Slot* slot = leased(lease);
+    if (slot == nullptr || slot->is_invalidated()) return false;
+    slot->position = std::max(slot->position, position);
+    return true;
+}
+
+void SlotStore::release(const SlotLease& lease) noexcept {
+    const std::lock_guard lock{mutex_};
+    Slot* slot = leased(lease);
+    if (slot == nullptr) return;
+    if (lease.owns_slot_) {
+        slots_.erase(lease.slot_);
+    } else if (!slot->temporary) {
+        slot->active_pid = 0;
+        slot->lease = 0;
+        slot->inactive_since = now();
+    }
+}
+
+// Null where the slot was dropped; there may be a new one of that name.
+Slot* SlotStore::leased(const SlotLease& lease) {
+    const auto found = slots_.find(lease.slot_);
+    return found == slots_.end() || found->second.lease != lease.number_ ? nullptr : &found->second;
+}
+
+// ── what there is ──────────────────────────────────────────────────────────────────────────────────────
+
+SlotStore::SlotStore(const std::filesystem::path& directory) : file_(directory / "slots") {
+    std::error_code unknown;
+    const auto type = std::filesystem::status(file_, unknown).type();
+    if (type == std::filesystem::file_type::not_found) return;
+    slots_ = parse_slots(read_file(file_), file_);
+    for (auto& [name, slot] : slots_) slot.inactive_since = now();
+}
+
+std::vector<Slot> SlotStore::list() const {
+    const std::lock_guard lock{mutex_};
+    std::vector<Slot> all;
+    for (const auto& [name, slot] : slots_) all.push_back(slot);
+    return all;
+}
+
+std::optional<Slot> SlotStore::find(std::string_view name) const {
+    const std::lock_guard lock{mutex_};
+    const auto found = slots_.find(name);
+    if (found == slots_.end()) return std::nullopt;
+    return found->second;
+}
+
+template <class Filter>
+std::optional<Lsn> SlotStore::oldest(const Filter& filter) const {
+    const std::lock_guard lock{mutex_};
+    std::optional<Lsn> oldest;
+    for (const auto& [name, slot] : slots_) {
+        const Lsn needed = needed_by(slot);
+        if (needed && filter(slot) && (!oldest || needed < *oldest)) oldest = needed;
+    }
+    return oldest;
+}
+
+std::optional<Lsn> SlotStore::oldest_persisted(std::string_view feed) const {
+    return oldest([&](const Slot& slot) { return slot.is_logical() && slot.feed == feed; });
+}
+
+std::optional<Lsn> SlotStore::oldest_persisted_physical() const {
+    return oldest([](const Slot& slot) { return !slot.is_logical(); });
+}
+
+bool SlotStore::is_free(std::string_view name, int pid) const {
+    const auto slot = find(name);
+    return !slot || is_free_for(*slot, pid);
+}
+
+Slot& SlotStore::free_for(std::string_view name, int pid) {
+    const auto found = slots_.find(name);
+    if (found == slots_.end())
+        throw ServerError(fmt::format("replication slot \"{}\" does not exist", name), "42704");
+    if (const Slot& slot = found->second; !is_free_for(slot, pid))
+        throw ServerError(fmt::format("replication slot \"{}\" is active for PID {}", name, slot.active_pid),
+                          "55006");
+    return found->second;
+}
+
+SlotLease SlotStore::hold(Slot& slot, int pid) {
+    if (slot.active_pid == 0) {
+        slot.active_pid = pid;
+        slot.lease = ++last_lease_;
+        slot.inactive_since.reset();
+    }
+    return {*this, slot.name, slot.lease, false};
+}
+
+// ── changes ────────────────────────────────────────────────────────────────────────────────────────────
+
+// Writes the slots as `change` makes them, and only then lets anybody see them so.
+void SlotStore::commit(const std::function<void(Slots&)>& change) {
+    Slots next;
+    {
+        const std::lock_guard lock{mutex_};
+        next = slots_;
+    }
+    change(next);
+    write_file_durably(file_, to_text(next), 0600);
+
+    const std::lock_guard lock{mutex_};
+    change(slots_);
+    for (auto& [name, slot] : slots_)
+        if (const auto written = next.find(name); written != next.end() && !slot.temporary)
+            slot.persisted = written->second.position;
+}
+
+Slot SlotStore::made(const NewSlot& wanted) const {
+    check_slot_name(wanted.name);
+    if (slots_.contains(wanted.name))
+        throw ServerError(fmt::format("replication slot \"{}\" already exists", wanted.name), "42710");
+    if (slots_.size() >= kMostSlots)
+        throw ServerError("all replication slots are in use", "53400",
+                          fmt::format("Free one; the relay has at most {}.", kMostSlots));
+    if (is_slot_name(wanted.feed) != (wanted.kind == Slot::Kind::kLogical))
+        throw Error(
+            fmt::format("slot \"{}\": a logical slot is of a feed, a physical one of none", wanted.name));
+    Slot slot;
+    slot.name = wanted.name;
+    slot.kind = wanted.kind;
+    slot.feed = wanted.feed;
+    slot.position = wanted.position;
+    slot.two_phase = wanted.two_phase;
+    slot.failover = wanted.failover;
+    slot.created = now();
+    slot.inactive_since = slot.created;
+    return slot;
+}
+
+void SlotStore::create(const NewSlot& wanted) {
+    const std::lock_guard writing{writing_};
+    Slot slot;
+    {
+        const std::lock_guard lock{mutex_};
+        slot = made(wanted);
+    }
+    commit([&](Slots& slots) { slots.emplace(slot.name, slot); });
+}
+
+SlotLease SlotStore::create_temporary(const NewSlot& wanted, int pid) {
+    refuse_temporary_failover(wanted.failover);
+    // A slot of that name may be on its way to disk.
+    const std::lock_guard writing{writing_};
+    const std::lock_guard lock{mutex_};
+    Slot slot = made(wanted);
+    slot.temporary = true;
+    SlotLease lease = hold(slot, pid);
+    lease.owns_slot_ = true;
+    slots_.emplace(slot.name, std::move(slot));
+    return lease;
+}
+
+SlotLease SlotStore::acquire(std::string_view name, int pid) {
+    const std::lock_guard lock{mutex_};
+    Slot& slot = free_for(name, pid);
+    if (slot.is_invalidated())
+        throw ServerError(fmt::format("can no longer access replication slot \"{}\"", name), "55000",
+                          fmt::format("This replication slot has been invalidated due to \"{}\".",
+                                      slot.invalidation_reason));
+    return hold(slot, pid);
+}
+
+void SlotStore::alter(std::string_view name, int pid, const SlotChange& change) {
+    const std::lock_guard writing{writing_};
+    const SlotLease lease = acquire(name, pid);
+    const Slot slot = *find(name);
+    if (!slot.is_logical())
+        throw ServerError("cannot use ALTER_REPLICATION_SLOT with a physical replication slot", "0A000");
+    if (slot.temporary) refuse_temporary_failover(change.failover.value_or(false));
+    commit([&](Slots& slots) {
+        Slot& altered = slots.find(name)->second;
+        altered.two_phase = change.two_phase.value_or(altered.two_phase);
+        altered.failover = change.failover.value_or(altered.failover);
+    });
+}
+
+void SlotStore::drop(std::string_view name, int pid) {
+    const std::lock_guard writing{writing_};
+    SlotLease lease;
+    {
+        const std::lock_guard lock{mutex_};
+        lease = hold(free_for(name, pid), pid);  // nobody else gets it meanwhile
+    }
+    commit([&](Slots& slots) { slots.erase(lease.slot_); });
+}
+
+bool SlotStore::invalidate(std::string_view name, const std::string& reason) {
+    if (!is_slot_name(reason)) throw Error("a slot is invalidated for a reason in one word");
+    const std::lock_guard writing{writing_};
+    const auto slot = find(name);
+    if (!slot || slot->is_invalidated()) return false;
+    commit([&](Slots& slots) {
+        const auto found = slots.find(name);
+        if (found != slots.end()) found->second.invalidation_reason = reason;
+    });
+    return true;
+}
+
+bool SlotStore::save() {
+    const std::lock_guard writing{writing_};
+    {
+        const std::lock_guard lock{mutex_};
+        const bool has_moved = std::any_of(slots_.begin(), slots_.end(), [](const auto& entry) {
+            return !entry.second.temporary && entry.second.position != entry.second.persisted;
+        });
+        if (!has_moved) return false;
+    }
+    commit([](Slots&) {});
+    return true;
+}
+
+}  // namespace pgcascade::relay

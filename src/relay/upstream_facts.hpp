@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include <pgcascade/lsn.hpp>
+
+namespace pgcascade::relay {
+
+// What the relay knows of an upstream, and says in its place while that is away.
+struct UpstreamFacts {
+    std::string system_identifier;
+    TimelineId timeline;
+    std::string database;
+    Lsn start;  // the feed begins here: all that committed from there on is in its log
+
+    // What the server reports of itself at login (ParameterStatus): server_version, server_encoding, …
+    std::map<std::string, std::string> parameters;
+
+    bool operator==(const UpstreamFacts&) const = default;
+};
+
+// Nothing where there is no such file. Throws ConfigError for one that is damaged, SystemError.
+std::optional<UpstreamFacts> load_facts(const std::filesystem::path& file);
+void save_facts(const std::filesystem::path& file, const UpstreamFacts& facts);
+
+}  // namespace pgcascade::relay

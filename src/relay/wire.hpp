@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+
+#include "protocol/frontend_message.hpp"
+#include "relay/address.hpp"
+
+namespace pgcascade::relay {
+
+namespace asio = boost::asio;
+
+// The connection of one client: whole messages in, bytes out, encrypted or not. Belongs to one event loop;
+// one coroutine may read while another writes. Everything throws boost::system::system_error where the
+// connection fails or ends.
+class Wire {
+  public:
+    using Socket = asio::generic::stream_protocol::socket;
+
+    explicit Wire(Socket socket);
+
+    // From now on encrypted; throws where the client does not manage the handshake.
+    asio::awaitable<void> start_tls(asio::ssl::context& context);
+    bool is_encrypted() const { return tls_ != nullptr; }
+
+    // Views into a buffer: valid until the next read. Throw ProtocolError where the client breaks the
+    // protocol, or sends more than `limit` bytes in one message.
+    asio::awaitable<protocol::FirstPacket> read_first_packet();
+    asio::awaitable<protocol::FrontendMessage> read_message(std::size_t limit);
+
+    // True where the client has sent more than was read: after SSLRequest somebody else may have.
+    bool has_unread() const { return used_ < received_.size(); }
+
+    // What is to be sent, gathered until flush().
+    std::string& out() { return out_; }
+    asio::awaitable<void> flush();
+
+    // Those bytes of a file, after what was gathered. Returns how many it sent: fewer where the file is
+    // shorter.
+    asio::awaitable<std::uint64_t> send_file(int fd, std::uint64_t offset, std::uint64_t bytes);
+
+    const Address& peer() const { return peer_; }
+    asio::any_io_executor executor() { return socket_.get_executor(); }
+    void close();
+
+  private:
+    asio::awaitable<void> receive_more();
+    asio::awaitable<void> send(std::string_view bytes);
+
+    Socket socket_;
+    std::unique_ptr<asio::ssl::stream<Socket&>> tls_;
+    Address peer_;
+    std::string received_;
+    std::size_t used_ = 0;  // of it
+    std::string out_;
+};
+
+}  // namespace pgcascade::relay

@@ -1,0 +1,224 @@
+"""Clients of a relay that tell what they were answered, word for word, and a network in front of it that can be cut."""
+
+import base64
+import hashlib
+import hmac
+import os
+import socket
+import struct
+import threading
+
+import psycopg2
+import psycopg2.extras
+
+from pgoutput_reader import PgoutputReader, plugin_options
+from server_messages import cstring, message
+from tcp_listener import shut
+from tcp_proxy import TcpProxy
+from waiting import DEFAULT_TIMEOUT_S, wait_for
+
+
+def for_replication(node, dbname="postgres", **more):
+    """A logical replication connection to a server or a relay."""
+    return node.connect(dbname, connection_factory=psycopg2.extras.LogicalReplicationConnection, **more)
+
+
+def answer(connection, command):
+    """The rows, or the tag of a command that gives none, or (SQLSTATE, message) of the error."""
+    cursor = connection.cursor()
+    try:
+        if command.startswith("START_REPLICATION"):
+            cursor.start_replication_expert(command)
+            return "it streams"
+        cursor.execute(command)
+        return cursor.fetchall() if cursor.description else cursor.statusmessage
+    except psycopg2.Error as problem:
+        return problem.pgcode, problem.diag.message_primary
+
+
+def answers(node, *commands, **more):
+    """Those to several commands on one connection."""
+    connection = for_replication(node, **more)
+    try:
+        return [answer(connection, command) for command in commands]
+    finally:
+        connection.close()
+
+
+def slots(relay):
+    """{name: is it active} of the relay's slots."""
+    [rows] = answers(relay, "SHOW pgcascade.slots")
+    return {row[0]: row[5] == "t" for row in rows}
+
+
+def slots_in_use(relay):
+    return {name for name, is_active in slots(relay).items() if is_active}
+
+
+def create_slot(node, name="s"):
+    [made] = answers(node, f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+    assert made[0][0] == name, made
+
+
+def wait_for_all_received(relay, node):
+    """Until the relay's log holds all that has committed on the upstream."""
+    target = node.current_lsn()
+
+    def received():
+        [rows] = answers(relay, "SHOW pgcascade.feeds")
+        return all(node.value("SELECT %s::pg_lsn >= %s::pg_lsn", row[5], target) for row in rows)
+
+    wait_for(received, describe=f"the relay to receive up to {target}")
+
+
+def secret_of(password, iterations=4096):
+    """What PostgreSQL keeps instead of a password (RFC 5802, pg_authid.rolpassword)."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    keys = [base64.b64encode(key).decode() for key in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
+    return f"SCRAM-SHA-256${iterations}:{keys[0]}${keys[1]}:{keys[2]}"
+
+
+class RawSession:
+    """Speaks the protocol by hand. `address`: (host, port), or the path of a Unix socket. A context manager."""
+
+    def __init__(self, address):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.settimeout(DEFAULT_TIMEOUT_S)
+        self.socket.connect(address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def start(self, **parameters):
+        pairs = {"user": "postgres", "database": "postgres", "replication": "database", **parameters}
+        body = b"".join(cstring(name) + cstring(value) for name, value in pairs.items()) + b"\0"
+        self.socket.sendall(struct.pack("!II", len(body) + 8, 3 << 16) + body)
+
+    def log_in(self, **parameters):
+        self.start(**parameters)
+        return self.read_until(b"Z")
+
+    def send(self, kind, body):
+        self.socket.sendall(message(kind, body))
+
+    def read_until(self, last):
+        """[(type, body)] up to and with the first message of that type."""
+        messages = []
+        while not messages or messages[-1][0] != last:
+            kind = self._read(1)
+            messages.append((kind, self._read(struct.unpack("!I", self._read(4))[0] - 4)))
+        return messages
+
+    def _read(self, count):
+        data = b""
+        while len(data) < count:
+            chunk = self.socket.recv(count - len(data))
+            if not chunk:
+                raise EOFError("the server has closed the connection")
+            data += chunk
+        return data
+
+    def is_closed(self):
+        """Reads to the end, which must come."""
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+class Recorder(threading.Thread):
+    """Reads a slot without ever confirming, connects again whenever the stream ends, and keeps each session's changes
+    for itself: what one session was given is never completed by the next one."""
+
+    def __init__(self, node, slot, publications):
+        super().__init__(daemon=True)
+        self.node = node
+        self.slot = slot
+        self.publications = publications
+        self.sessions = []
+        self.transactions = 0  # whole ones, in all sessions
+        self._stopping = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self.join()
+
+    def run(self):
+        while not self._stopping.is_set():
+            session = {"changes": [], "commits": 0}
+            self.sessions.append(session)
+            try:
+                self._read(session)
+            except psycopg2.Error:  # cut off; the slot may be in use for a moment
+                self._stopping.wait(0.02)
+
+    def _read(self, session):
+        connection = for_replication(self.node)
+        try:
+            cursor = connection.cursor()
+            options = plugin_options(self.publications)
+            cursor.start_replication(self.slot, decode=False, status_interval=1, options=options)
+            reader = PgoutputReader()
+            while not self._stopping.is_set():
+                message = cursor.read_message()
+                if message is None:
+                    self._stopping.wait(0.001)
+                    continue
+                change = reader.read(message.payload)
+                if change:
+                    session["changes"].append(change)
+                if message.payload[:1] == b"C":
+                    session["commits"] += 1
+                    self.transactions += 1
+        finally:
+            connection.close()
+
+
+class Network(TcpProxy):
+    """The way from a relay to its upstream. Stands in for the upstream in Relay.write_file()."""
+
+    def __init__(self, node):
+        self._node = node
+        super().__init__(node.port)
+
+    def conninfo(self):
+        return self._node.conninfo(port=self.port)
+
+    def hold_after(self, count):
+        """Holds once that many more bytes have come from the server; sets `held`."""
+        self._hold_at = self.bytes_from_server + count
+
+    def cut(self):
+        """All connections, which come again."""
+        sockets, self._sockets[:] = list(self._sockets), []
+        for each in sockets:
+            shut(each)
+        self.release()
+
+
+class DeafNetwork(Network):
+    """Loses, from deafen() on, what the relay says once it receives: the upstream is confirmed nothing any more."""
+
+    def __init__(self, node):
+        self._is_deaf = threading.Event()
+        super().__init__(node)
+
+    def deafen(self):
+        self._is_deaf.set()
+
+    def _pump(self, source, sink, pieces_of):
+        if pieces_of != self._from_server:
+            pieces_of = lambda chunk: [] if self._is_deaf.is_set() and chunk[:1] == b"d" else [chunk]
+        TcpProxy._pump(source, sink, pieces_of)
