@@ -9,9 +9,9 @@
 
 #include <pgcascade/error.hpp>
 
-#include "base/toml_reader.hpp"
 #include "relay/relay_table.hpp"
 #include "relay/slot.hpp"
+#include "toml/toml_reader.hpp"
 
 namespace pgcascade::relay {
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "base/toml_reader.hpp"
 #include "relay/relay_file.hpp"
+#include "toml/toml_reader.hpp"
 
 namespace pgcascade::relay {
 

@@ -7,7 +7,7 @@
 #include <pgcascade/error.hpp>
 
 #include "base/file.hpp"
-#include "base/toml_reader.hpp"
+#include "toml/toml_reader.hpp"
 
 namespace pgcascade::relay {
 

@@ -12,9 +12,9 @@
 #include <pgcascade/error.hpp>
 
 #include "base/file.hpp"
-#include "base/toml_reader.hpp"
 #include "postgres/scram_secret.hpp"
 #include "relay/users_file.hpp"
+#include "toml/toml_reader.hpp"
 
 namespace pgcascade::relay {
 

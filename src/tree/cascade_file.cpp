@@ -8,7 +8,7 @@
 
 #include <pgcascade/error.hpp>
 
-#include "base/toml_reader.hpp"
+#include "toml/toml_reader.hpp"
 
 namespace pgcascade::tree {
 

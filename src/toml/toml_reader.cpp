@@ -1,4 +1,4 @@
-#include "base/toml_reader.hpp"
+#include "toml/toml_reader.hpp"
 
 #include <algorithm>
 #include <numeric>
