@@ -46,10 +46,15 @@ DEFAULT_HBA = [
 ]
 
 
+# Below the range from which the kernel takes ports for outgoing connections; a part of it for each process that runs tests.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(12000 + 2500 * (WORKER % 8), 12000 + 2500 * (WORKER % 8 + 1))
+
+
 def free_port():
-    """A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections."""
+    """A port that nobody listens on."""
     for _ in range(200):
-        port = random.randrange(12000, 32000)
+        port = random.choice(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
