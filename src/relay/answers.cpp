@@ -158,7 +158,9 @@ PgoutputOptions read_pgoutput_options(const std::vector<CommandOption>& options)
             read.publications = split_identifiers(option.value.value_or(""));
             has_names = true;
         } else if (option.name == "messages") {
-            read.messages = read_boolean(option);
+            if (read_boolean(option))
+                throw ServerError("a relay's feeds hold no messages of pg_logical_emit_message()", "0A000",
+                                  "leave the option messages out, or read from the upstream");
         } else if (option.name == "origin") {
             const std::string origin = option.value.value_or("");
             if (origin != "any" && origin != "none")

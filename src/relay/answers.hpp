@@ -38,7 +38,6 @@ protocol::Report report_of(const Error& problem, const char* severity = "ERROR")
 // What START_REPLICATION … LOGICAL asks of pgoutput, checked as pgoutput does it. Throws ServerError.
 struct PgoutputOptions {
     std::vector<std::string> publications;
-    bool messages = false;
     bool only_local = false;  // origin 'none'
 };
 PgoutputOptions read_pgoutput_options(const std::vector<protocol::CommandOption>& options);

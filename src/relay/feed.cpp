@@ -35,6 +35,12 @@ Feed::Feed(const FeedConfig& config, const fs::path& relay_directory)
       log_(directory_, {.preamble = [this] { return definitions_.frames(); }}),
       writer_(log_, definitions_),
       facts_(load_facts(directory_ / kFactsFile)) {
+    if (facts_ && facts_->publications != config_.publications)
+        throw ConfigError(
+            fmt::format("feed {}: its log holds other publications than relay.toml asks for", name()),
+            fmt::format("give the feed of the new set a name of its own; where nobody reads the old "
+                        "one any more, remove {}",
+                        directory_.string()));
     if (const auto last = log_.last())
         mark_ = {log_.finished(), last->end_lsn};
     else if (facts_)

@@ -31,12 +31,14 @@ constexpr std::array kReportedParameters{
     "server_version", "server_encoding", "client_encoding", "integer_datetimes",
     "DateStyle",      "IntervalStyle",   "TimeZone",        "standard_conforming_strings"};
 
-UpstreamFacts facts_of(const postgres::LogicalSession& session, const std::optional<UpstreamFacts>& before) {
+UpstreamFacts facts_of(const postgres::LogicalSession& session, const std::set<std::string>& publications,
+                       const std::optional<UpstreamFacts>& before) {
     postgres::Connection& connection = session.connection->commands();
     UpstreamFacts facts;
     facts.system_identifier = session.system_identifier;
     facts.timeline = session.timeline;
     facts.database = PQdb(connection.native());
+    facts.publications = publications;
     facts.start = before ? before->start : session.confirmed;
     for (const char* name : kReportedParameters)
         if (std::string value = connection.parameter(name); !value.empty()) facts.parameters[name] = value;
@@ -102,7 +104,7 @@ void FeedReceiver::open() {
                                         diagnostics::info(fmt::format("feed {}: {}", feed_.name(), text));
                                     }},
                                resumption);
-    feed_.set_facts(facts_of(session, before));
+    feed_.set_facts(facts_of(session, publications, before));
     feed_.writer().start_session();
     connection_ = std::move(session.connection);
     received_ = std::max(feed_.mark().upto, session.confirmed);

@@ -98,8 +98,8 @@ Relay::~Relay() {
     stop_receiving_.wake();
     if (keeper_) keeper_->stop();
     for (std::thread& thread : threads_) thread.join();
-    server_.reset();
     blocking_.join();
+    server_.reset();
 }
 
 void Relay::reload() {

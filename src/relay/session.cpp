@@ -51,6 +51,7 @@ asio::awaitable<void> Session::run() {
     if (!last_words) co_return;
     diagnostics::info(
         fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, last_words->message));
+    if (!wire_.is_whole()) co_return;
     try {
         using namespace asio::experimental::awaitable_operators;
         protocol::append_error_response(wire_.out(), *last_words);

@@ -67,7 +67,7 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<Lsn> upstream_position();
     asio::awaitable<void> pass_through(const std::string& sql);
 
-    asio::awaitable<void> stream(const Feed& feed, Lsn start, const SlotLease& lease);
+    asio::awaitable<void> stream(const Feed& feed, Lsn start, bool only_local, const SlotLease& lease);
 
     Bell& bell_of(const Feed& feed) const;
     Feed& home_feed() const;

@@ -117,8 +117,9 @@ asio::awaitable<void> Session::run(protocol::CreateReplicationSlot command) {
         wanted.position = co_await upstream_position();
     }
     const auto create = [&] { relay_.slots.create(wanted); };
+    const auto create_temporary = [&] { return relay_.slots.create_temporary(wanted, pid()); };
     if (command.temporary)
-        temporary_slots_.push_back(relay_.slots.create_temporary(wanted, pid()));
+        temporary_slots_.push_back(co_await run_blocking(relay_.blocking, create_temporary));
     else
         co_await run_blocking(relay_.blocking, create);
     append_created_slot(wire_.out(), relay_.slots.find(wanted.name).value_or(Slot{}), snapshot);
@@ -190,13 +191,13 @@ asio::awaitable<void> Session::run(protocol::StartLogicalReplication command) {
 
     // The snapshot that a table was copied by is not needed any more, nor the slot that holds it.
     upstream_.reset();
-    co_await stream(feed, std::max(command.start, confirmed), lease);
+    co_await stream(feed, std::max(command.start, confirmed), options.only_local, lease);
     protocol::append_command_complete(wire_.out(), "COPY 0");
     protocol::append_command_complete(wire_.out(), "START_REPLICATION");
 }
 
-asio::awaitable<void> Session::stream(const Feed& feed, Lsn start, const SlotLease& lease) {
-    FeedSource source{feed, start, [&](const protocol::StandbyStatusUpdate& status) {
+asio::awaitable<void> Session::stream(const Feed& feed, Lsn start, bool only_local, const SlotLease& lease) {
+    FeedSource source{feed, start, only_local, [&](const protocol::StandbyStatusUpdate& status) {
                           if (status.flushed && !lease.advance(status.flushed))
                               throw ServerError(
                                   fmt::format("replication slot \"{}\" was invalidated", lease.slot()),

@@ -28,12 +28,15 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
     if (!fs::exists(name)) return std::nullopt;
     const TomlFile file{name};
     UpstreamFacts facts;
-    for (const auto& entry : file.entries(
-             file.root(), "the file", {"system_identifier", "timeline", "database", "start", "parameters"})) {
+    for (const auto& entry :
+         file.entries(file.root(), "the file",
+                      {"system_identifier", "timeline", "database", "publications", "start", "parameters"})) {
         if (entry.key == "system_identifier") facts.system_identifier = file.text(entry);
         if (entry.key == "timeline")
             facts.timeline.value = static_cast<std::uint32_t>(file.integer(entry, 1, 0xFFFFFFFF));
         if (entry.key == "database") facts.database = file.text(entry);
+        if (entry.key == "publications")
+            for (const auto& item : file.items(entry)) facts.publications.insert(file.text(item));
         if (entry.key == "start") facts.start = read_lsn(file, entry);
         if (entry.key == "parameters")
             for (const auto& parameter : TomlFile::entries(file.table(entry)))
@@ -45,9 +48,12 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
 void save_facts(const fs::path& name, const UpstreamFacts& facts) {
     toml::table parameters;
     for (const auto& [key, value] : facts.parameters) parameters.insert(key, value);
+    toml::array publications;
+    for (const std::string& publication : facts.publications) publications.push_back(publication);
     const toml::table root{{"system_identifier", facts.system_identifier},
                            {"timeline", std::int64_t{facts.timeline.value}},
                            {"database", facts.database},
+                           {"publications", std::move(publications)},
                            {"start", facts.start.to_string()},
                            {"parameters", std::move(parameters)}};
     std::ostringstream text;

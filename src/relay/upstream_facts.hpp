@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include <pgcascade/lsn.hpp>
@@ -14,6 +15,7 @@ struct UpstreamFacts {
     std::string system_identifier;
     TimelineId timeline;
     std::string database;
+    std::set<std::string> publications;
     Lsn start;  // the feed begins here: all that committed from there on is in its log
 
     // What the server reports of itself at login (ParameterStatus): server_version, server_encoding, …

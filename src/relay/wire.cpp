@@ -100,11 +100,14 @@ asio::awaitable<void> Wire::send(std::string_view bytes) {
 asio::awaitable<void> Wire::flush() {
     if (out_.empty()) co_return;
     const std::string bytes = std::exchange(out_, {});
+    is_whole_ = false;
     co_await send(bytes);
+    is_whole_ = true;
 }
 
 asio::awaitable<std::uint64_t> Wire::send_file(int fd, std::uint64_t offset, std::uint64_t bytes) {
     co_await flush();
+    is_whole_ = false;
     std::uint64_t done = 0;
     std::string copied;
     while (done < bytes) {
@@ -131,6 +134,7 @@ asio::awaitable<std::uint64_t> Wire::send_file(int fd, std::uint64_t offset, std
             throw_error(errno);
         }
     }
+    is_whole_ = done == bytes || done == 0;
     co_return done;
 }
 

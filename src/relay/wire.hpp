@@ -46,6 +46,9 @@ class Wire {
     // shorter.
     asio::awaitable<std::uint64_t> send_file(int fd, std::uint64_t offset, std::uint64_t bytes);
 
+    // False once something was sent in part only: what followed would be taken for the rest of it.
+    bool is_whole() const { return is_whole_; }
+
     const Address& peer() const { return peer_; }
     asio::any_io_executor executor() { return socket_.get_executor(); }
     void close();
@@ -60,6 +63,7 @@ class Wire {
     std::string received_;
     std::size_t used_ = 0;  // of it
     std::string out_;
+    bool is_whole_ = true;
 };
 
 }  // namespace pgcascade::relay

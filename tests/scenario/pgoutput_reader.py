@@ -135,17 +135,17 @@ class PgoutputReader:
         return self._change("message", prefix=prefix, content=content)
 
 
-def plugin_options(publications, messages=False):
-    options = {"proto_version": "1", "publication_names": publications}
+def plugin_options(publications, messages=False, **more):
+    options = {"proto_version": "1", "publication_names": publications, **more}
     return {**options, "messages": "true"} if messages else options
 
 
-def by_pg_recvlogical(node, slot, publications, until, directory, messages=False, dbname="postgres"):
+def by_pg_recvlogical(node, slot, publications, until, directory, dbname="postgres", **options):
     """All changes of the slot up to the LSN `until`, as pg_recvlogical received them; the slot is used up."""
     file = directory / f"{slot}.pgoutput"
     command = [client_program("pg_recvlogical"), "-d", node.conninfo(dbname), "--slot", slot, "--start", "-f", file]
     command += ["--endpos", until, "--no-loop", "--status-interval", "1"]
-    for name, value in plugin_options(publications, messages).items():
+    for name, value in plugin_options(publications, **options).items():
         command += ["-o", f"{name}={value}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done

@@ -19,7 +19,7 @@ class Relay:
         self.program = None
         self.file = directory / "relay.toml"
 
-    def write_file(self, feeds, wal=None, **settings):
+    def write_file(self, feeds, **settings):
         """feeds: {name: (node or Relay, [publications])}; settings: keys of [relay], as TOML has them."""
         keys = {
             "listen": f'["127.0.0.1:{self.port}"]',

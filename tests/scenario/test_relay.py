@@ -179,6 +179,25 @@ def test_stock_clients_get_from_the_relay_what_they_get_from_the_primary(primary
     assert slots(relay) == {"driver": False}
 
 
+@pytest.mark.at_least(16)
+def test_who_wants_local_changes_only_gets_what_the_primary_would_send(shop, relay, directory):
+    relay.write_file({"shop": (shop, ["pub"])})
+    relay.start()
+    for node in (shop, relay):
+        create_slot(node)
+    shop.psql("SELECT pg_replication_origin_create('elsewhere')")
+    from_elsewhere = "SELECT pg_replication_origin_session_setup('elsewhere');"
+    shop.psql("INSERT INTO item VALUES (1, 'local', 1)")
+    shop.psql(from_elsewhere + "INSERT INTO sale (item) VALUES (1); INSERT INTO item VALUES (2, 'from elsewhere', 2)")
+    shop.psql("INSERT INTO sale (item) SELECT i FROM generate_series(1, 1000) i")
+    shop.psql(from_elsewhere + "UPDATE item SET price = 3")
+    shop.psql("DELETE FROM item WHERE id = 2")
+    until = shop.current_lsn()
+    expected = by_pg_recvlogical(shop, "s", "pub", until, directory, origin="none")
+    assert len(expected) == 1 + 1000 + 1
+    assert by_pg_recvlogical(relay, "s", "pub", until, relay.directory, origin="none") == expected
+
+
 def read_changes(cursor, count):
     """So many changes, and where each transaction ends: [(change, end)]."""
     reader, changes = PgoutputReader(), []
@@ -297,13 +316,14 @@ def test_what_can_not_be_done_is_refused_as_by_a_server(shop, relay):
     for by_relay, by_server in zip(*both):
         assert {command: said for command, said in by_relay.items() if said != by_server[command]} == {}
 
-    [version, plugin, publications] = answers(
+    [version, plugin, publications, messages] = answers(
         relay,
         START.format("mine", "publication_names 'pub'"),
         "CREATE_REPLICATION_SLOT x LOGICAL test_decoding (SNAPSHOT 'nothing')",
         START.format("mine", "proto_version '1', publication_names 'pub,other'"),
+        START.format("mine", "proto_version '1', publication_names 'pub', messages 'true'"),
     )
-    assert (version[0], plugin[0], publications[0]) == ("22023", "0A000", "42704")
+    assert (version[0], plugin[0], publications[0], messages[0]) == ("22023", "0A000", "42704", "0A000")
     for node in (relay, shop):
         with pytest.raises(psycopg2.OperationalError, match='database "nowhere" does not exist'):
             for_replication(node, "nowhere")
