@@ -29,16 +29,19 @@ ConnectOptions for_logical_replication(ConnectOptions options) {
 // room for a full window of small messages, whose memory is mostly overhead, that window stays. On a network
 // the kernel itself finds the right size.
 constexpr int kLargestNetworkSegment = 16'384;
-constexpr int kRoomOnLoopback = 4 << 20;
+constexpr int kRoomOnLoopback = 256 << 10;
 
 void make_room_on_loopback(int socket) {
     int segment = 0;
     socklen_t size = sizeof segment;
     const bool is_tcp = ::getsockopt(socket, IPPROTO_TCP, TCP_MAXSEG, &segment, &size) == 0;
     if (!is_tcp || segment <= kLargestNetworkSegment) return;
-    // The kernel gives what it allows (net.core.rmem_max): even Debian's 416 kB hold what comes while the
-    // reader lets messages gather.
+    // The kernel gives the double, or what it allows (net.core.rmem_max: Debian's 416 kB are enough), and no
+    // longer lets the window grow by itself (ip-sysctl, tcp_rmem). Left at the 64 kB that a connection starts
+    // with, the window would hold one packet, and the sender would take up to twice as long.
     static_cast<void>(::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &kRoomOnLoopback, sizeof kRoomOnLoopback));
+    static_cast<void>(
+        ::setsockopt(socket, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kRoomOnLoopback, sizeof kRoomOnLoopback));
 }
 
 // libpq takes at most what is free in its buffer, 8 kB or more. What is left of an encrypted record (up to 16
