@@ -51,8 +51,8 @@ bool is_sqlstate(std::string_view text) {
            });
 }
 
-// "SEVERITY:  XXXXX: message", at the begin or after libpq's "connection to …: ". Where the SQLSTATE begins;
-// npos for any other line, a DETAIL that happens to look like it too.
+// "SEVERITY:  SQLSTATE: message", at the begin or after libpq's "connection to …: ". Where the SQLSTATE
+// begins; npos for any other line, a DETAIL that happens to look like it too.
 std::size_t find_sqlstate(std::string_view line, bool is_first) {
     const std::size_t severity_end = line.find(":  ");
     if (severity_end == std::string_view::npos) return std::string_view::npos;

@@ -38,7 +38,7 @@ void make_room_on_loopback(int socket) {
     if (!is_tcp || segment <= kLargestNetworkSegment) return;
     // The kernel gives the double, or what it allows (net.core.rmem_max: Debian's 416 kB are enough), and no
     // longer lets the window grow by itself (ip-sysctl, tcp_rmem). Left at the 64 kB that a connection starts
-    // with, the window would hold one packet, and the sender would take up to twice as long.
+    // with, the window would hold one packet, and with bbr the sender would take up to twice as long.
     static_cast<void>(::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &kRoomOnLoopback, sizeof kRoomOnLoopback));
     static_cast<void>(
         ::setsockopt(socket, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kRoomOnLoopback, sizeof kRoomOnLoopback));
