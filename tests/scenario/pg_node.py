@@ -4,6 +4,7 @@ PgNode is one server: a data directory, a free port on 127.0.0.1, a socket direc
 and stops and removes whatever it made. Servers run as account `postgres` when the tests run as root.
 """
 
+import itertools
 import os
 import pathlib
 import random
@@ -46,15 +47,16 @@ DEFAULT_HBA = [
 ]
 
 
-# Below the range from which the kernel takes ports for outgoing connections; a part of it for each process that runs tests.
+# Below the range from which the kernel takes ports for outgoing connections, and below that of `pgcascade demo`, which may run
+# beside a test and would take a port between its choice and its server's start. A part for each process that runs tests.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = range(12000 + 2500 * (WORKER % 8), 12000 + 2500 * (WORKER % 8 + 1))
+PORTS = range(10000 + 250 * (WORKER % 8), 10000 + 250 * (WORKER % 8 + 1))
+ports_in_turn = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 
 def free_port():
-    """A port that nobody listens on."""
-    for _ in range(200):
-        port = random.choice(PORTS)
+    """A port that nobody listens on; not one of the last 200 given out, whose servers may not have started yet."""
+    for port in itertools.islice(ports_in_turn, 50):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
