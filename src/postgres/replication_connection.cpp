@@ -19,8 +19,8 @@ namespace {
 
 constexpr const char* kStreaming = "streaming";
 
-ConnectOptions for_logical_replication(ConnectOptions options) {
-    options.replication = Replication::kDatabase;
+ConnectOptions for_replication(ConnectOptions options) {
+    if (options.replication == Replication::kNone) options.replication = Replication::kDatabase;
     return options;
 }
 
@@ -55,7 +55,7 @@ bool holds_decrypted(PGconn* connection) {
 
 ReplicationConnection::ReplicationConnection(const Conninfo& conninfo, ConnectOptions options,
                                              OnWarning on_warning)
-    : connection_(conninfo, for_logical_replication(std::move(options))), on_warning_(std::move(on_warning)) {
+    : connection_(conninfo, for_replication(std::move(options))), on_warning_(std::move(on_warning)) {
     if (on_warning_) PQsetNoticeReceiver(connection_.native(), take_notice, this);
 }
 
@@ -86,6 +86,35 @@ void ReplicationConnection::start(const protocol::StartLogicalReplication& comma
     make_room_on_loopback(socket());
 }
 
+bool ReplicationConnection::start(const protocol::StartPhysicalReplication& command) {
+    const Result result = connection_.command(to_string(command));
+    // Where nothing is left to be sent it tells the next timeline, and that it is done.
+    if (PQresultStatus(result.native()) == PGRES_COMMAND_OK) return false;
+    if (PQresultStatus(result.native()) != PGRES_COPY_BOTH)
+        throw ProtocolError(name() +
+                            ": the server answered START_REPLICATION with something else than a stream");
+    streams_wal_ = true;
+    return true;
+}
+
+NextTimeline ReplicationConnection::end_timeline() {
+    timeline_has_ended_ = false;
+    if (PQputCopyEnd(connection_.native(), nullptr) < 0 || PQflush(connection_.native()) < 0)
+        connection_.throw_error(nullptr, kStreaming);
+    std::optional<NextTimeline> next;
+    for (;;) {
+        const Result result = connection_.next_result(kStreaming);
+        if (result.native() == nullptr) break;
+        const ExecStatusType status = PQresultStatus(result.native());
+        if (status == PGRES_TUPLES_OK && result.rows() == 1 && result.columns() == 2)
+            next = {{static_cast<std::uint32_t>(result.integer(0, 0))}, result.lsn(0, 1).value_or(Lsn{})};
+        else if (status != PGRES_COMMAND_OK)
+            connection_.throw_error(result.native(), kStreaming);
+    }
+    if (!next) throw ProtocolError(name() + ": the server did not say what follows the end of a timeline");
+    return *next;
+}
+
 std::optional<std::string_view> ReplicationConnection::receive() {
     char* buffer = nullptr;
     const int length = PQgetCopyData(connection_.native(), &buffer, /*async=*/1);
@@ -93,15 +122,18 @@ std::optional<std::string_view> ReplicationConnection::receive() {
     if (length > 0) [[likely]]
         return std::string_view{buffer, static_cast<std::size_t>(length)};
     if (length == 0) return std::nullopt;
-    if (length == -1) throw_end_of_stream();
-    throw_broken();
+    if (length == -2) throw_broken();
+    if (!timeline_has_ended_) take_end_of_stream();
+    return std::nullopt;
 }
 
 // A server that ends the stream says so with a result: an error, or, when it shuts down in good order,
-// success.
-void ReplicationConnection::throw_end_of_stream() {
+// success. Where only the timeline has ended it waits for our end of the copy.
+void ReplicationConnection::take_end_of_stream() {
     const Result result = connection_.next_result(kStreaming);
     const ExecStatusType status = PQresultStatus(result.native());
+    timeline_has_ended_ = streams_wal_ && status == PGRES_COPY_IN;
+    if (timeline_has_ended_) return;
     if (result.native() == nullptr || status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
         connection_.throw_error(result.native(), kStreaming);
     throw ConnectionError(name() + ": the server has ended the stream; it is probably shutting down");
@@ -134,13 +166,12 @@ void ReplicationConnection::consume_input() {
     if (PQgssEncInUse(native) != 0 && PQconsumeInput(native) == 0) throw_broken();
 }
 
-void ReplicationConnection::send(const protocol::StandbyStatusUpdate& update) {
-    const std::string bytes = to_bytes(update);
+void ReplicationConnection::send_copy(const std::string& bytes) {
     // 0 of PQputCopyData, and 1 of PQflush, mean that it has to wait in libpq's buffer: the next
     // consume_input() or send() sends it.
     if (PQputCopyData(connection_.native(), bytes.data(), static_cast<int>(bytes.size())) < 0 ||
         PQflush(connection_.native()) < 0)
-        connection_.throw_error(nullptr, "sending the confirmed position");
+        connection_.throw_error(nullptr, "telling the server the position");
 }
 
 bool ReplicationConnection::end(milliseconds timeout) {

@@ -37,10 +37,10 @@ std::string to_bytes(const PrimaryKeepalive& message);
 
 // 'r' | Int64 written | Int64 flushed | Int64 applied | Int64 sent_at | Byte1 reply_requested
 struct StandbyStatusUpdate {
-    Lsn written;
-    Lsn flushed;
-    Lsn applied;
-    Timestamp sent_at;
+    Lsn written = {};
+    Lsn flushed = {};
+    Lsn applied = {};
+    Timestamp sent_at = {};
     bool reply_requested = false;
 };
 

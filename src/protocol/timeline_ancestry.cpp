@@ -57,6 +57,30 @@ std::optional<Lsn> TimelineAncestry::switch_point(TimelineId ancestor) const {
     return std::nullopt;
 }
 
+TimelineId TimelineAncestry::timeline_at(Lsn lsn) const {
+    for (const Ancestor& each : ancestors)
+        if (lsn < each.switch_point) return each.timeline;
+    return timeline;
+}
+
+std::optional<SharedHistory> shared_history(const TimelineAncestry& one, const TimelineAncestry& other) {
+    const auto end_of = [](const TimelineAncestry& history, std::size_t number) {
+        return number < history.ancestors.size() ? history.ancestors[number].switch_point
+                                                 : SharedHistory::kNoEnd;
+    };
+    const auto timeline_of = [](const TimelineAncestry& history, std::size_t number) {
+        return number < history.ancestors.size() ? history.ancestors[number].timeline : history.timeline;
+    };
+    std::optional<SharedHistory> shared;
+    const std::size_t both = std::min(one.ancestors.size(), other.ancestors.size()) + 1;
+    for (std::size_t number = 0; number < both; ++number) {
+        if (timeline_of(one, number) != timeline_of(other, number)) break;
+        shared = {timeline_of(one, number), std::min(end_of(one, number), end_of(other, number))};
+        if (end_of(one, number) != end_of(other, number)) break;
+    }
+    return shared;
+}
+
 TimelineAncestry parse_timeline_ancestry(TimelineId timeline, std::string_view content) {
     TimelineAncestry history{timeline, {}};
     for (std::size_t number = 1; !content.empty(); ++number) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "protocol/command_lexer.hpp"
+#include "relay/refusal.hpp"
 
 namespace pgcascade::relay {
 
@@ -92,6 +93,17 @@ void append_identify_system(std::string& out, const UpstreamFacts& facts, Lsn po
                "IDENTIFY_SYSTEM");
 }
 
+void append_timeline_history(std::string& out, TimelineId timeline, std::string_view content) {
+    const std::string name = fmt::format("{:08X}.history", timeline.value);
+    append_row(out, {named("filename"), named("content")}, {name, content}, "TIMELINE_HISTORY");
+}
+
+void append_next_timeline(std::string& out, TimelineId timeline, Lsn switch_point) {
+    const std::string id = std::to_string(timeline.value);
+    const std::string lsn = switch_point.to_string();
+    append_row(out, {named("next_tli", kInt8), named("next_tli_startpos")}, {id, lsn}, "START_STREAMING");
+}
+
 void append_show(std::string& out, const std::string& setting, const std::string& value) {
     append_row(out, {named(setting)}, {value}, "SHOW");
 }
@@ -134,6 +146,7 @@ void append_search_path_reset(std::string& out) {
 protocol::Report report_of(const Error& problem, const char* severity) {
     protocol::Report report{.severity = severity, .sqlstate = "XX000", .message = problem.what()};
     report.hint = problem.hint();
+    if (const auto* refusal = dynamic_cast<const Refusal*>(&problem)) report.detail = refusal->detail();
     if (const auto* answer = dynamic_cast<const ServerError*>(&problem);
         answer && !answer->sqlstate().empty())
         report.sqlstate = answer->sqlstate();
@@ -142,6 +155,10 @@ protocol::Report report_of(const Error& problem, const char* severity) {
     else if (dynamic_cast<const ConnectionError*>(&problem))
         report.sqlstate = "08006";
     return report;
+}
+
+bool is_true(const std::string& value) {
+    return value == "true" || value == "on" || value == "1" || value == "yes";
 }
 
 PgoutputOptions read_pgoutput_options(const std::vector<CommandOption>& options) {

@@ -21,6 +21,11 @@ namespace pgcascade::relay {
 
 void append_identify_system(std::string& out, const UpstreamFacts& facts, Lsn position,
                             const std::string& database);
+void append_timeline_history(std::string& out, TimelineId timeline, std::string_view content);
+
+// What START_REPLICATION … PHYSICAL says where a timeline has ended that another one follows.
+void append_next_timeline(std::string& out, TimelineId timeline, Lsn switch_point);
+
 void append_show(std::string& out, const std::string& setting, const std::string& value);
 void append_created_slot(std::string& out, const Slot& slot, const std::optional<std::string>& snapshot);
 
@@ -34,6 +39,9 @@ void append_search_path_reset(std::string& out);
 
 // An error as the client is told it.
 protocol::Report report_of(const Error& problem, const char* severity = "ERROR");
+
+// Whether an option of a replication command is switched on, by its value.
+bool is_true(const std::string& value);
 
 // What START_REPLICATION … LOGICAL asks of pgoutput, checked as pgoutput does it. Throws ServerError.
 struct PgoutputOptions {

@@ -1,7 +1,5 @@
 #include "relay/feed.hpp"
 
-#include <utility>
-
 #include <fmt/format.h>
 
 #include <pgcascade/error.hpp>
@@ -30,7 +28,8 @@ fs::path make_directory(const fs::path& relay_directory, const std::string& feed
 }  // namespace
 
 Feed::Feed(const FeedConfig& config, const fs::path& relay_directory)
-    : config_(config),
+    : IncomingLog("feed " + config.name),
+      config_(config),
       directory_(make_directory(relay_directory, config.name)),
       log_(directory_, {.preamble = [this] { return definitions_.frames(); }}),
       writer_(log_, definitions_),
@@ -87,14 +86,18 @@ Lsn Feed::durable() const {
     return facts_ ? facts_->start : Lsn{};
 }
 
-std::string Feed::problem() const {
-    const std::lock_guard lock{mutex_};
-    return problem_;
+bool Feed::sync() {
+    if (log_.durable() == log_.finished()) return false;
+    log_.sync();
+    return true;
 }
 
-void Feed::set_problem(std::string problem) {
-    const std::lock_guard lock{mutex_};
-    problem_ = std::move(problem);
+void Feed::remove_before(std::optional<Lsn> needed) {
+    log_.remove_before(needed ? log_.find(*needed) : log_.finished());
+}
+
+const char* Feed::way_back() const {
+    return "its subscriber needs a new copy of the data; drop the slot";
 }
 
 }  // namespace pgcascade::relay

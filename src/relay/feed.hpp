@@ -1,8 +1,6 @@
 #pragma once
 
-#include <atomic>
 #include <filesystem>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -10,15 +8,15 @@
 
 #include "log/feed_log.hpp"
 #include "relay/feed_writer.hpp"
+#include "relay/incoming_log.hpp"
 #include "relay/relay_file.hpp"
 #include "relay/upstream_facts.hpp"
 
 namespace pgcascade::relay {
 
-// One feed: what one logical slot of an upstream sends, in the relay's log. Shared by its receiver, who
-// writes, the thread that brings it to disk, and the sessions that read. Any thread, but where it says
+// One feed: what one logical slot of an upstream sends, in the relay's log. Any thread, but where it says
 // otherwise.
-class Feed {
+class Feed : public IncomingLog {
   public:
     // Opens the log below the relay's directory, or begins one. Throws LogCorrupt, ConfigError, SystemError.
     Feed(const FeedConfig& config, const std::filesystem::path& relay_directory);
@@ -48,18 +46,11 @@ class Feed {
     // Up to where the upstream may forget: the end of the last entry that is on disk.
     Lsn durable() const;
 
-    // Who wants to be told that more is readable, or that an entry was abandoned. Set before anybody runs.
-    std::function<void()> on_news = [] {};
-
-    std::uint64_t bytes() const { return bytes_between(log_.begin(), log_.readable()); }
-
-    // The log has reached its limit: nothing is to be received until it has room again.
-    bool is_full() const { return is_full_; }
-    void set_full(bool is_full) { is_full_ = is_full; }
-
-    // What keeps the receiver from receiving; empty: nothing.
-    std::string problem() const;
-    void set_problem(std::string problem);
+    std::uint64_t bytes() const override { return bytes_between(log_.begin(), log_.readable()); }
+    bool sync() override;
+    void remove_before(std::optional<Lsn> needed) override;
+    bool has_nothing_before(Lsn needed) const override { return log_.find(needed) >= log_.finished(); }
+    const char* way_back() const override;
 
   private:
     const FeedConfig config_;
@@ -67,12 +58,10 @@ class Feed {
     Definitions definitions_;
     log::FeedLog log_;
     FeedWriter writer_;
-    std::atomic<bool> is_full_{false};
 
     mutable std::mutex mutex_;  // what follows is read by every session, and changes seldom
     std::optional<UpstreamFacts> facts_;
     Mark mark_;
-    std::string problem_;
 };
 
 }  // namespace pgcascade::relay

@@ -42,78 +42,74 @@ void LogKeeper::stop() {
 }
 
 void LogKeeper::sync() {
-    for (const Kept& kept : feeds_) {
-        log::FeedLog& log = kept.feed->log();
-        if (log.durable() == log.finished()) continue;
-        log.sync();
-        kept.on_durable();
-    }
+    for (const Kept& kept : logs_)
+        if (kept.log->sync()) kept.on_durable();
 }
 
 void LogKeeper::tidy() {
     tidy_due_ = steady_now() + kTidyInterval;
     slots_.save();
-    for (const Kept& kept : feeds_) {
-        remove_what_nobody_needs(*kept.feed);
+    for (const Kept& kept : logs_) {
+        remove_what_nobody_needs(kept);
         if (!config_.max_bytes) continue;
         if (config_.when_full == WhenFull::kInvalidate)
-            keep_limit(*kept.feed);
+            keep_limit(kept);
         else
-            pause_where_full(*kept.feed);
+            pause_where_full(kept);
     }
 }
 
 // Only what a slot says on disk counts: after a crash it stands there again.
-void LogKeeper::remove_what_nobody_needs(Feed& feed) {
-    const auto slot = most_lagging(feed.config().database);
-    feed.log().remove_before(slot ? feed.log().find(slot->persisted) : feed.log().finished());
+void LogKeeper::remove_what_nobody_needs(const Kept& kept) {
+    const auto slot = most_lagging(kept);
+    kept.log->remove_before(slot ? std::optional{slot->persisted} : std::nullopt);
 }
 
-void LogKeeper::keep_limit(Feed& feed) {
-    while (feed.bytes() > static_cast<std::uint64_t>(*config_.max_bytes)) {
-        const auto slot = most_lagging(feed.config().database);
-        if (!slot || feed.log().find(slot->persisted) >= feed.log().finished()) return;  // it holds nothing
-        const std::uint64_t before = feed.bytes();
+bool LogKeeper::is_past_limit(const IncomingLog& log) const {
+    return log.bytes() > static_cast<std::uint64_t>(*config_.max_bytes);
+}
+
+void LogKeeper::keep_limit(const Kept& kept) {
+    IncomingLog& log = *kept.log;
+    while (is_past_limit(log)) {
+        const auto slot = most_lagging(kept);
+        if (!slot || log.has_nothing_before(slot->persisted)) return;
+        const std::uint64_t before = log.bytes();
         slots_.invalidate(slot->name, "wal_removed");
-        remove_what_nobody_needs(feed);
+        remove_what_nobody_needs(kept);
         diagnostics::warning(
-            fmt::format("feed {}: the log has reached max_bytes ({}): slot \"{}\", which stood at {}, is "
+            fmt::format("{}: the log has reached max_bytes ({}): slot \"{}\", which stood at {}, is "
                         "invalidated; {} are free again",
-                        feed.name(), format_bytes(*config_.max_bytes), slot->name,
+                        log.label(), format_bytes(*config_.max_bytes), slot->name,
                         slot->persisted.to_string(),
-                        format_bytes(static_cast<std::int64_t>(before - feed.bytes()))),
-            "its subscriber needs a new copy of the data; drop the slot");
+                        format_bytes(static_cast<std::int64_t>(before - std::min(before, log.bytes())))),
+            log.way_back());
     }
 }
 
-void LogKeeper::pause_where_full(Feed& feed) {
-    const bool is_full = feed.bytes() > static_cast<std::uint64_t>(*config_.max_bytes);
-    if (is_full == feed.is_full()) return;
-    feed.set_full(is_full);
-    if (!is_full)
-        return diagnostics::info(fmt::format("feed {}: there is room in the log again", feed.name()));
-    const auto slot = most_lagging(feed.config().database);
+void LogKeeper::pause_where_full(const Kept& kept) {
+    IncomingLog& log = *kept.log;
+    const bool is_full = is_past_limit(log);
+    if (is_full == log.is_full()) return;
+    log.set_full(is_full);
+    if (!is_full) return diagnostics::info(fmt::format("{}: there is room in the log again", log.label()));
+    const auto slot = most_lagging(kept);
     diagnostics::warning(
-        fmt::format("feed {}: the log has reached max_bytes ({}): nothing is received until {} moves on",
-                    feed.name(), format_bytes(*config_.max_bytes),
+        fmt::format("{}: the log has reached max_bytes ({}): nothing is received until {} moves on",
+                    log.label(), format_bytes(*config_.max_bytes),
                     slot ? fmt::format("slot \"{}\", at {},", slot->name, slot->persisted.to_string())
                          : "the slowest session"),
         "the upstream keeps its WAL meanwhile");
 }
 
-// Of those that hold the log back. A subscriber may go over to another set of publications, and so to another
-// feed of its database: each slot counts for all of them.
-std::optional<Slot> LogKeeper::most_lagging(const std::string& database) const {
-    const auto is_of_database = [&](const Slot& slot) {
-        return std::any_of(feeds_.begin(), feeds_.end(), [&](const Kept& kept) {
-            return kept.feed->name() == slot.feed && kept.feed->config().database == database;
-        });
-    };
+// Of those that hold the log back.
+std::optional<Slot> LogKeeper::most_lagging(const Kept& kept) const {
     std::optional<Slot> most;
     for (Slot& slot : slots_.list()) {
-        if (!slot.is_logical() || slot.is_invalidated() || !is_of_database(slot)) continue;
-        // A temporary slot is never on disk: it ends with its session.
-        if (slot.temporary) slot.persisted = slot.position;
+        if (slot.is_invalidated() || !slot.position || !kept.is_held_by(slot)) continue;
+        // What is on disk of it counts, but a temporary slot never is there: it ends with its session. Nor is
+        // a position that a slot has just got for the first time.
+        if (!slot.persisted) slot.persisted = slot.position;
         if (!most || slot.persisted < most->persisted) most = std::move(slot);
     }
     return most;

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "relay/feed.hpp"
+#include "relay/incoming_log.hpp"
+#include "relay/relay_file.hpp"
 #include "relay/slot_store.hpp"
 #include "relay/waker.hpp"
 
@@ -18,11 +19,12 @@ namespace pgcascade::relay {
 class LogKeeper {
   public:
     struct Kept {
-        Feed* feed;
-        std::function<void()> on_durable;  // more of its log is on disk
+        IncomingLog* log;
+        std::function<void()> on_durable;             // more of it is on disk
+        std::function<bool(const Slot&)> is_held_by;  // whether a slot holds it back
     };
-    LogKeeper(std::vector<Kept> feeds, SlotStore& slots, const RelayConfig& config)
-        : feeds_(std::move(feeds)), slots_(slots), config_(config) {}
+    LogKeeper(std::vector<Kept> logs, SlotStore& slots, const RelayConfig& config)
+        : logs_(std::move(logs)), slots_(slots), config_(config) {}
 
     // There is something to be brought to disk. Any thread.
     void on_news() const { news_.wake(); }
@@ -35,12 +37,13 @@ class LogKeeper {
   private:
     void sync();
     void tidy();
-    void remove_what_nobody_needs(Feed& feed);
-    void keep_limit(Feed& feed);
-    void pause_where_full(Feed& feed);
-    std::optional<Slot> most_lagging(const std::string& database) const;
+    void remove_what_nobody_needs(const Kept& kept);
+    void keep_limit(const Kept& kept);
+    void pause_where_full(const Kept& kept);
+    std::optional<Slot> most_lagging(const Kept& kept) const;
+    bool is_past_limit(const IncomingLog& log) const;
 
-    const std::vector<Kept> feeds_;
+    const std::vector<Kept> logs_;
     SlotStore& slots_;
     const RelayConfig& config_;
     Waker news_;

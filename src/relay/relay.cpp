@@ -1,5 +1,6 @@
 #include "relay/relay.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -18,6 +19,7 @@
 #include "relay/log_keeper.hpp"
 #include "relay/server.hpp"
 #include "relay/tls.hpp"
+#include "relay/wal_receiver.hpp"
 
 namespace pgcascade::relay {
 
@@ -55,15 +57,17 @@ class Relay {
     template <class Work>
     void start_thread(Work work);
     void start_receiving();
+    bool is_of_database(const Slot& slot, const Feed& feed) const;
 
     const DirectoryLock lock_;
     SlotStore slots_;
     std::vector<std::unique_ptr<Feed>> feeds_;
+    std::unique_ptr<Wal> wal_;
     boost::asio::thread_pool blocking_{kBlockingThreads};
     RelayState state_;
 
     Waker stop_receiving_;
-    std::vector<std::unique_ptr<FeedReceiver>> receivers_;
+    std::vector<std::unique_ptr<Receiver>> receivers_;
     std::unique_ptr<LogKeeper> keeper_;
     std::unique_ptr<Server> server_;
     std::vector<std::thread> threads_;
@@ -76,11 +80,7 @@ class Relay {
 Relay::Relay(RelayConfig config)
     : lock_(config.directory),
       slots_(config.directory),
-      state_{std::move(config), slots_, feeds_, blocking_} {
-    if (state_.config.wal)
-        throw ConfigError(fmt::format("{}:{}: [wal]: this version relays feeds only, no WAL",
-                                      state_.config.file.string(), state_.config.wal->line),
-                          "leave out [wal]; standbys replicate from a server");
+      state_{std::move(config), slots_, feeds_, wal_, blocking_} {
     state_.scram_key = load_scram_key(state_.config.directory);
     for (const FeedConfig& feed : state_.config.feeds) {
         feeds_.push_back(std::make_unique<Feed>(feed, state_.config.directory));
@@ -90,6 +90,7 @@ Relay::Relay(RelayConfig config)
                             "received again ({})",
                             feed.name, cut->bytes, cut->reason));
     }
+    if (state_.config.wal) wal_ = std::make_unique<Wal>(*state_.config.wal, state_.config.directory);
     reload();
 }
 
@@ -127,19 +128,33 @@ void Relay::start_thread(Work work) {
 }
 
 void Relay::start_receiving() {
+    const std::chrono::milliseconds timeout = state_.config.wal_receiver_timeout;
     std::vector<LogKeeper::Kept> kept;
-    for (const auto& feed : feeds_) {
-        receivers_.push_back(std::make_unique<FeedReceiver>(*feed, stop_receiving_.fd()));
-        kept.push_back({feed.get(), [receiver = receivers_.back().get()] { receiver->on_durable(); }});
-    }
-    keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config);
-    for (const auto& feed : feeds_)
-        feed->on_news = [this, feed = feed.get()] {
-            server_->ring(*feed);
+    const auto add = [&](IncomingLog& log, std::unique_ptr<Receiver> receiver, auto is_held_by) {
+        kept.push_back({&log, [receiver = receiver.get()] { receiver->on_durable(); }, is_held_by});
+        receivers_.push_back(std::move(receiver));
+        log.on_news = [this, &log] {
+            server_->ring(log);
             keeper_->on_news();
         };
+    };
+    for (const auto& feed : feeds_)
+        add(*feed, std::make_unique<FeedReceiver>(*feed, timeout, stop_receiving_.fd()),
+            [this, feed = feed.get()](const Slot& slot) { return is_of_database(slot, *feed); });
+    if (wal_)
+        add(*wal_, std::make_unique<WalReceiver>(*wal_, slots_, timeout, stop_receiving_.fd()),
+            [](const Slot& slot) { return !slot.is_logical(); });
+    keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config);
     start_thread([this] { keeper_->run(); });
     for (const auto& receiver : receivers_) start_thread([receiver = receiver.get()] { receiver->run(); });
+}
+
+// A subscriber may go over to another set of publications, and so to another feed of its database: each slot
+// counts for all of them.
+bool Relay::is_of_database(const Slot& slot, const Feed& feed) const {
+    return slot.is_logical() && std::any_of(feeds_.begin(), feeds_.end(), [&](const auto& other) {
+               return other->name() == slot.feed && other->config().database == feed.config().database;
+           });
 }
 
 void Relay::serve(const RelayOptions& options) {

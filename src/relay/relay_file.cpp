@@ -9,6 +9,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/quantity.hpp"
+#include "relay/amount.hpp"
 #include "relay/relay_table.hpp"
 #include "relay/slot.hpp"
 #include "toml/toml_reader.hpp"
@@ -27,16 +29,18 @@ class RelayReader {
     RelayConfig read() const;
 
   private:
-    UpstreamSlot read_wal(const Entry& table) const;
+    WalConfig read_wal(const Entry& table) const;
     FeedConfig read_feed(const Entry& table) const;
     std::set<std::string> read_publications(const Entry& entry) const;
     void read_upstream_key(const Entry& entry, UpstreamSlot& upstream) const;
     postgres::Conninfo read_conninfo(const Entry& entry) const;
     std::string read_slot(const Entry& entry) const;
+    std::int64_t read_keep(const Entry& entry) const;
 
     void check_upstream(const UpstreamSlot& upstream, const std::string& where) const;
     void check_feeds(const RelayConfig& config) const;
     void check_slots(const RelayConfig& config) const;
+    void check_kept(const RelayConfig& config) const;
 
     std::filesystem::path file_;
     TomlFile toml_;
@@ -67,16 +71,39 @@ RelayConfig RelayReader::read() const {
                    "add [wal] for physical replication, [feed.NAME] for logical replication, or both");
     check_feeds(config);
     check_slots(config);
+    check_kept(config);
     return config;
 }
 
-UpstreamSlot RelayReader::read_wal(const Entry& table) const {
-    UpstreamSlot upstream;
-    upstream.line = table.line;
-    for (const Entry& entry : toml_.entries(toml_.table(table), "[wal]", {"upstream", "slot", "create_slot"}))
-        read_upstream_key(entry, upstream);
-    check_upstream(upstream, "[wal]");
-    return upstream;
+WalConfig RelayReader::read_wal(const Entry& table) const {
+    WalConfig wal;
+    wal.upstream.line = table.line;
+    for (const Entry& entry :
+         toml_.entries(toml_.table(table), "[wal]", {"upstream", "slot", "create_slot", "keep"})) {
+        read_upstream_key(entry, wal.upstream);
+        if (entry.key == "keep") wal.keep_bytes = read_keep(entry);
+    }
+    check_upstream(wal.upstream, "[wal]");
+    return wal;
+}
+
+std::int64_t RelayReader::read_keep(const Entry& entry) const {
+    const std::string text = toml_.text(entry);
+    const auto bytes = parse_bytes(text);
+    if (!bytes)
+        toml_.fail(
+            entry.line, fmt::format("\"{}\" is no amount of WAL to keep", text),
+            "write it with its unit, as in postgresql.conf: keep = \"1GB\"; \"0 MB\": what slots need only");
+    return *bytes;
+}
+
+// What is kept in any case can't be given up for the limit.
+void RelayReader::check_kept(const RelayConfig& config) const {
+    if (!config.wal || !config.max_bytes || config.wal->keep_bytes < *config.max_bytes) return;
+    toml_.fail(config.wal->upstream.line,
+               fmt::format("[wal] keeps {}, but max_bytes is {}", format_bytes(config.wal->keep_bytes),
+                           format_bytes(*config.max_bytes)),
+               "write keep = \"…\" with less than max_bytes, or raise max_bytes");
 }
 
 FeedConfig RelayReader::read_feed(const Entry& table) const {
@@ -171,7 +198,7 @@ void RelayReader::check_slots(const RelayConfig& config) const {
                                    where, upstream.slot),
                        "each needs a slot of its own");
     };
-    if (config.wal) check_slot(*config.wal, "[wal]");
+    if (config.wal) check_slot(config.wal->upstream, "[wal]");
     for (const FeedConfig& feed : config.feeds) check_slot(feed.upstream, table_of(feed));
 }
 

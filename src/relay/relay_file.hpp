@@ -37,6 +37,11 @@ struct FeedConfig {
     std::set<std::string> publications;  // at least one
 };
 
+struct WalConfig {
+    UpstreamSlot upstream;
+    std::int64_t keep_bytes = std::int64_t{1} << 30;  // at least, for standbys without a slot
+};
+
 // What happens once a log has reached max_bytes, for the sake of the slot that lags most.
 enum class WhenFull {
     kInvalidate,  // the slot is given up
@@ -56,8 +61,9 @@ struct RelayConfig {
     int connections = 10'000;
     int connections_per_address_before_login = 100;
     std::chrono::milliseconds login_timeout = std::chrono::seconds{10};
-    std::chrono::milliseconds wal_sender_timeout = std::chrono::seconds{60};  // 0: never
-    std::optional<UpstreamSlot> wal;
+    std::chrono::milliseconds wal_sender_timeout = std::chrono::seconds{60};    // 0: never
+    std::chrono::milliseconds wal_receiver_timeout = std::chrono::seconds{60};  // 0: never
+    std::optional<WalConfig> wal;
     std::vector<FeedConfig> feeds;  // as the file has them
 
     bool trusts(const Address& address) const;

@@ -14,6 +14,7 @@
 #include "relay/session_list.hpp"
 #include "relay/slot_store.hpp"
 #include "relay/users_file.hpp"
+#include "relay/wal.hpp"
 
 namespace pgcascade::relay {
 
@@ -23,6 +24,7 @@ struct RelayState {
     RelayConfig config;
     SlotStore& slots;
     std::vector<std::unique_ptr<Feed>>& feeds;
+    std::unique_ptr<Wal>& wal;           // null: this relay relays none
     boost::asio::thread_pool& blocking;  // for what waits: the disk, a login to the upstream
     std::string scram_key = {};          // for the secrets of users that do not exist
 

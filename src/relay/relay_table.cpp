@@ -47,11 +47,11 @@ class RelayTableReader {
 };
 
 void RelayTableReader::read() {
-    const auto entries =
-        toml_.entries(toml_.table(table_), "[relay]",
-                      {"listen", "port", "directory", "users", "trust", "tls_certificate", "tls_key",
-                       "max_bytes", "when_full", "threads", "connections",
-                       "connections_per_address_before_login", "login_timeout", "wal_sender_timeout"});
+    const auto entries = toml_.entries(
+        toml_.table(table_), "[relay]",
+        {"listen", "port", "directory", "users", "trust", "tls_certificate", "tls_key", "max_bytes",
+         "when_full", "threads", "connections", "connections_per_address_before_login", "login_timeout",
+         "wal_sender_timeout", "wal_receiver_timeout"});
     int listen_line = table_.line;
     int tls_line = table_.line;
     for (const Entry& entry : entries) {
@@ -92,6 +92,8 @@ void RelayTableReader::read_limit(const Entry& entry) {
     if (entry.key == "login_timeout") config_.login_timeout = read_duration(entry, seconds{1}, seconds{600});
     if (entry.key == "wal_sender_timeout")
         config_.wal_sender_timeout = read_duration(entry, milliseconds{0}, hours{24});
+    if (entry.key == "wal_receiver_timeout")
+        config_.wal_receiver_timeout = read_duration(entry, milliseconds{0}, hours{24});
 }
 
 std::int64_t RelayTableReader::read_bytes(const Entry& entry) const {

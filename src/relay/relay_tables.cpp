@@ -48,15 +48,27 @@ Cell lsn_or_null(Lsn lsn) {
     return lsn.to_string();
 }
 
+// As pg_replication_slots shows it: without its epoch.
+Cell transaction_or_null(std::uint64_t transaction) {
+    if (transaction == 0) return std::nullopt;
+    return std::to_string(static_cast<std::uint32_t>(transaction));
+}
+
 const Feed* find_feed(const RelayState& relay, const std::string& name) {
     const auto found = std::find_if(relay.feeds.begin(), relay.feeds.end(),
                                     [&](const auto& feed) { return feed->name() == name; });
     return found == relay.feeds.end() ? nullptr : found->get();
 }
 
-std::vector<Cell> slot_row(const Slot& slot, const Feed* feed) {
-    const Lsn newest = feed == nullptr ? slot.position : feed->mark().upto;
-    const std::int64_t retained = std::max<std::int64_t>(0, distance(slot.position, newest));
+std::optional<Lsn> received_wal(const RelayState& relay) {
+    if (!relay.wal || relay.wal->log() == nullptr) return std::nullopt;
+    return relay.wal->log()->readable().lsn;
+}
+
+std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, const RelayState& relay) {
+    const Lsn newest = feed == nullptr ? received_wal(relay).value_or(slot.position) : feed->mark().upto;
+    const bool holds = slot.position && !slot.is_invalidated();
+    const std::int64_t retained = holds ? std::max<std::int64_t>(0, distance(slot.position, newest)) : 0;
     const auto idle =
         slot.inactive_since
             ? std::chrono::duration_cast<std::chrono::seconds>(now() - *slot.inactive_since).count()
@@ -71,7 +83,9 @@ std::vector<Cell> slot_row(const Slot& slot, const Feed* feed) {
             std::to_string(slot.active_pid),
             slot.is_invalidated() ? std::nullopt : lsn_or_null(slot.position),
             slot.is_logical() ? lsn_or_null(slot.position) : std::nullopt,
-            slot.is_invalidated() ? "lost" : "reserved",
+            slot.is_invalidated() ? Cell{"lost"}
+            : slot.position       ? Cell{"reserved"}
+                                  : Cell{},
             std::nullopt,
             std::to_string(retained),
             boolean(slot.two_phase),
@@ -92,7 +106,8 @@ void append_slots(std::string& out, const RelayState& relay) {
                              "two_phase",      "conflicting",     "invalidation_reason",
                              "failover",       "synced",          "is_inactive",
                              "inactive_since", "inactive_seconds"}};
-    for (const Slot& slot : relay.slots.list()) answer.add(slot_row(slot, find_feed(relay, slot.feed)));
+    for (const Slot& slot : relay.slots.list())
+        answer.add(slot_row(slot, find_feed(relay, slot.feed), relay));
     answer.end();
 }
 
@@ -102,8 +117,10 @@ void append_sessions(std::string& out, const RelayState& relay) {
                         "flush_lsn", "apply_lsn", "lag_bytes"}};
     for (const SessionInfo& session : relay.sessions.list()) {
         const Feed* feed = find_feed(relay, session.feed);
-        const bool has_lag = feed != nullptr && session.flushed;
-        const std::int64_t lag = has_lag ? distance(session.flushed, feed->mark().upto) : 0;
+        const bool has_lag = (feed != nullptr || session.streams_wal) && session.flushed;
+        const Lsn newest =
+            feed != nullptr ? feed->mark().upto : received_wal(relay).value_or(session.flushed);
+        const std::int64_t lag = has_lag ? distance(session.flushed, newest) : 0;
         answer.add({std::to_string(session.pid), session.client.to_string(), session.user, session.database,
                     session.application_name, session.slot, session.feed, lsn_or_null(session.written),
                     lsn_or_null(session.flushed), lsn_or_null(session.applied),
@@ -127,6 +144,27 @@ void append_feeds(std::string& out, const RelayState& relay) {
     answer.end();
 }
 
+void append_wal(std::string& out, const RelayState& relay) {
+    TableAnswer answer{out,
+                       {"upstream", "slot", "timeline", "begin_lsn", "received_lsn", "durable_lsn",
+                        "log_bytes", "xmin", "catalog_xmin", "problem"}};
+    if (relay.wal) {
+        const UpstreamSlot& upstream = relay.wal->config().upstream;
+        const log::WalLog* log = relay.wal->log();
+        const log::WalPosition received = log == nullptr ? log::WalPosition{} : log->readable();
+        StandbyHorizon horizon = relay.slots.horizon();
+        horizon.include(relay.wal->horizon());
+        const std::string problem = relay.wal->problem();
+        answer.add({upstream.conninfo.redacted(), upstream.slot,
+                    log == nullptr ? Cell{} : std::to_string(received.timeline.value),
+                    log == nullptr ? Cell{} : lsn_or_null(log->begin().lsn), lsn_or_null(received.lsn),
+                    log == nullptr ? Cell{} : lsn_or_null(log->durable().lsn),
+                    std::to_string(relay.wal->bytes()), transaction_or_null(horizon.xmin),
+                    transaction_or_null(horizon.catalog_xmin), problem.empty() ? Cell{} : problem});
+    }
+    answer.end();
+}
+
 }  // namespace
 
 bool append_relay_table(std::string& out, const std::string& name, const RelayState& relay) {
@@ -136,6 +174,8 @@ bool append_relay_table(std::string& out, const std::string& name, const RelaySt
         append_sessions(out, relay);
     } else if (name == "pgcascade.feeds") {
         append_feeds(out, relay);
+    } else if (name == "pgcascade.wal") {
+        append_wal(out, relay);
     } else if (name == "pgcascade.wal_sender_timeout") {
         TableAnswer answer{out, {"wal_sender_timeout"}};
         answer.add({std::to_string(relay.config.wal_sender_timeout.count())});

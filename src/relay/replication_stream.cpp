@@ -96,13 +96,13 @@ void ReplicationStream::take(std::string_view bytes) {
 
 asio::awaitable<void> ReplicationStream::send() {
     const Bell::Listener listening{bell_, wake_};
-    while (!client_is_done_) {
+    while (!client_is_done_ && !source_.has_ended()) {
         const std::uint64_t sent = co_await source_.send_some(wire_);
         sent_at_once_ += sent;
         append_keepalive_where_due();
         const bool has_waited = !wire_.out().empty();  // for the client to take it: much may have come
         co_await wire_.flush();
-        if (sent > 0 || has_waited || client_is_done_) continue;
+        if (sent > 0 || has_waited || client_is_done_ || source_.has_ended()) continue;
         if (is_stopping_) throw ServerError("terminating connection due to administrator command", "57P01");
         const std::uint64_t burst = std::exchange(sent_at_once_, 0);
         if (burst >= kGatheredBytesAMillisecond)
@@ -112,6 +112,7 @@ asio::awaitable<void> ReplicationStream::send() {
     }
     protocol::append_copy_done(wire_.out());
     co_await wire_.flush();
+    while (!client_is_done_) co_await sleep();  // until it has ended its side, too
 }
 
 void ReplicationStream::append_keepalive_where_due() {

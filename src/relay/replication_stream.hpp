@@ -23,6 +23,9 @@ class StreamSource {
     // Sends some of what is there, whole messages; returns their bytes, 0 where nothing is.
     virtual asio::awaitable<std::uint64_t> send_some(Wire& wire) = 0;
 
+    // Nothing will ever follow: the stream is to end, though the client has not ended it.
+    virtual bool has_ended() const { return false; }
+
     // What a keepalive may say: all up to here was sent whole.
     virtual Lsn given() const = 0;
 
@@ -37,8 +40,8 @@ class ReplicationStream {
     // `bell` rings when the source may have more. `timeout`: how long a client may say nothing; 0: for ever.
     ReplicationStream(Wire& wire, StreamSource& source, Bell& bell, std::chrono::milliseconds timeout);
 
-    // Until the client ends the stream in good order. Throws ServerError (57P01 after stop()), ProtocolError,
-    // boost::system::system_error.
+    // Until the client, or the source, ends the stream in good order. Throws ServerError (57P01 after
+    // stop()), ProtocolError, boost::system::system_error.
     asio::awaitable<void> run();
 
     // Sends what is there, and then ends. On the loop.

@@ -37,8 +37,9 @@ constexpr std::chrono::milliseconds kLookAgain{10};
 // A thread, what runs on it, and the bells of its sessions.
 struct Loop {
     explicit Loop(const RelayState& relay) {
-        for (std::size_t feed = 0; feed < relay.feeds.size(); ++feed)
-            bells.push_back(std::make_unique<Bell>(context.get_executor()));
+        for (const auto& feed : relay.feeds)
+            bells[feed.get()] = std::make_unique<Bell>(context.get_executor());
+        if (relay.wal) bells[relay.wal.get()] = std::make_unique<Bell>(context.get_executor());
     }
 
     Bells bells;  // sessions that end with the context still listen to them
@@ -54,7 +55,7 @@ class Server::Impl {
     explicit Impl(RelayState& relay);
     ~Impl();
 
-    void ring(const Feed& feed);
+    void ring(const IncomingLog& log);
     void stop(std::chrono::milliseconds patience);
 
   private:
@@ -171,10 +172,8 @@ void Server::Impl::begin_session(Wire::Socket socket, Loop& loop) {
         [this](const std::exception_ptr&) { --connections_; });
 }
 
-void Server::Impl::ring(const Feed& feed) {
-    for (std::size_t number = 0; number < relay_.feeds.size(); ++number)
-        if (relay_.feeds[number].get() == &feed)
-            for (const auto& loop : loops_) loop->bells[number]->ring();
+void Server::Impl::ring(const IncomingLog& log) {
+    for (const auto& loop : loops_) loop->bells.at(&log)->ring();
 }
 
 void Server::Impl::stop(std::chrono::milliseconds patience) {
@@ -192,8 +191,8 @@ void Server::Impl::stop(std::chrono::milliseconds patience) {
 
 Server::Server(RelayState& relay) : impl_(std::make_unique<Impl>(relay)) {}
 Server::~Server() = default;
-void Server::ring(const Feed& feed) {
-    impl_->ring(feed);
+void Server::ring(const IncomingLog& log) {
+    impl_->ring(log);
 }
 void Server::stop(std::chrono::milliseconds patience) {
     impl_->stop(patience);

@@ -16,8 +16,8 @@ class Server {
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
 
-    // More of a feed is readable. Any thread.
-    void ring(const Feed& feed);
+    // There is news of a log. Any thread.
+    void ring(const IncomingLog& log);
 
     // Takes nobody in any more, lets the sessions send what is there, and ends them; those that are not done
     // within `patience` are cut off.

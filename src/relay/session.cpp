@@ -28,7 +28,9 @@ Session::Session(Wire wire, RelayState& relay, Bells& bells, std::shared_ptr<voi
     : wire_(std::move(wire)), relay_(relay), bells_(bells), admission_(std::move(admission)) {}
 
 Session::~Session() {
-    if (identity_.pid != 0) relay_.sessions.remove(identity_.pid);
+    if (identity_.pid == 0) return;
+    relay_.sessions.remove(identity_.pid);
+    if (relay_.wal) relay_.wal->forget_horizon(identity_.pid);
 }
 
 asio::awaitable<void> Session::run() {
@@ -69,9 +71,7 @@ asio::awaitable<void> Session::log_in() {
     if (outcome.index() != 0) throw ConnectionError("canceling authentication due to timeout");
     if (failure) std::rethrow_exception(failure);
     admission_.reset();
-    if (client_.replication == Client::Replication::kPhysical)
-        throw ServerError("this relay serves no physical replication", "0A000");
-    static_cast<void>(home_feed());
+    static_cast<void>(facts());
 }
 
 // A failure ends the wait for the deadline, too.
@@ -195,6 +195,9 @@ Feed& Session::home_feed() const {
 }
 
 UpstreamFacts Session::facts() const {
+    if (client_.replication == Client::Replication::kPhysical) return wal_facts();
+    // Whoever only looks on needs no database.
+    if (client_.replication == Client::Replication::kNone && relay_.feeds.empty()) return wal_facts();
     if (auto facts = home_feed().facts()) return *facts;
     throw ServerError("the relay has not reached its upstream yet", "57P03", home_feed().problem());
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,12 +15,13 @@
 #include "relay/relay_state.hpp"
 #include "relay/replication_stream.hpp"
 #include "relay/slot_store.hpp"
+#include "relay/wal_source.hpp"
 #include "relay/wire.hpp"
 
 namespace pgcascade::relay {
 
-// The bells of one event loop, in the order of the relay's feeds.
-using Bells = std::vector<std::unique_ptr<Bell>>;
+// The bells of one event loop, one for each log of the relay.
+using Bells = std::map<const IncomingLog*, std::unique_ptr<Bell>>;
 
 // Ends a session in the middle of an answer or a stream, from where there is no way back to commands.
 struct SessionEnd {
@@ -60,20 +62,30 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<void> run(protocol::UploadManifest command);
     asio::awaitable<void> run(protocol::Sql command);
 
-    asio::awaitable<Slot> create_logical_slot(const protocol::CreateReplicationSlot& command, NewSlot wanted,
-                                              std::optional<std::string>& snapshot);
+    asio::awaitable<void> create_logical_slot(const protocol::CreateReplicationSlot& command);
+    asio::awaitable<void> create_physical_slot(const protocol::CreateReplicationSlot& command);
     asio::awaitable<void> wait_until_free(const std::string& slot);
     asio::awaitable<PassThrough*> upstream();
     asio::awaitable<Lsn> upstream_position();
     asio::awaitable<void> pass_through(const std::string& sql);
 
-    asio::awaitable<void> stream(const Feed& feed, Lsn start, bool only_local, const SlotLease& lease);
+    asio::awaitable<void> stream_feed(const Feed& feed, Lsn start, bool only_local, const SlotLease& lease);
+    asio::awaitable<void> stream_wal(WalSource& source, const SlotLease* lease);
+    WalSource::Handlers handlers_of(const SlotLease* lease);
+    asio::awaitable<void> run_stream(StreamSource& source, const IncomingLog& log, const std::string& slot);
+    asio::awaitable<void> wait_until_readable(log::WalPosition start);
+    void note_status(const protocol::StandbyStatusUpdate& status) const;
+    [[noreturn]] static void throw_invalidated(const SlotLease& lease);
 
-    Bell& bell_of(const Feed& feed) const;
+    Wal& wal() const;
     Feed& home_feed() const;
     Feed& feed_for(const std::vector<std::string>& publications) const;
     bool is_in_database(const Slot& slot) const;
+    const SlotLease* own_temporary_slot(const std::string& name) const;
+    void check_logical() const;
     UpstreamFacts facts() const;
+    UpstreamFacts wal_facts() const;
+    Lsn own_position() const;
     int pid() const { return static_cast<int>(identity_.pid); }
     protocol::TransactionStatus transaction_status() const;
 

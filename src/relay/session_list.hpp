@@ -23,7 +23,8 @@ struct SessionInfo {
     std::string database;
     std::string application_name;
     std::string slot;  // it streams for; empty: none
-    std::string feed;
+    std::string feed;  // empty while it streams WAL
+    bool streams_wal = false;
     Lsn written;  // while it streams: what the client says
     Lsn flushed;
     Lsn applied;

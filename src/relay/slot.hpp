@@ -10,6 +10,8 @@
 #include <pgcascade/change.hpp>
 #include <pgcascade/lsn.hpp>
 
+#include "relay/standby_horizon.hpp"
+
 namespace pgcascade::relay {
 
 // A replication slot of the relay itself: where a downstream stands, in PostgreSQL's own words
@@ -23,6 +25,8 @@ struct Slot {
     // restart_lsn of a physical slot, confirmed_flush_lsn of a logical one. 0/0: it holds nothing yet.
     Lsn position;
     Lsn persisted;           // what of it is on disk; 0/0 for a temporary slot
+    StandbyHorizon horizon;  // physical: what its standby needs of the upstream's rows
+    StandbyHorizon persisted_horizon;
     bool temporary = false;  // it ends with its session
     bool two_phase = false;
     bool failover = false;

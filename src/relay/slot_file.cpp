@@ -14,9 +14,9 @@ namespace pgcascade::relay {
 
 namespace {
 
-constexpr std::string_view kHeader = "pgcascade slots 1";
+constexpr std::string_view kHeader = "pgcascade slots 2";
 constexpr std::string_view kNothing = "-";
-constexpr std::size_t kColumns = 8;
+constexpr std::size_t kColumns = 10;
 
 std::string closing_line(std::string_view before) {
     return fmt::format("crc32c {:08X}\n", crc32c(before));
@@ -45,6 +45,12 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
     return number;
 }
 
+std::optional<std::uint64_t> parse_transaction(std::string_view text) {
+    const auto number = parse_integer(text);
+    if (!number || *number < 0) return std::nullopt;
+    return static_cast<std::uint64_t>(*number);
+}
+
 std::optional<Slot> parse_line(std::string_view line) {
     const std::vector<std::string_view> column = split(line, ' ');
     if (column.size() != kColumns) return std::nullopt;
@@ -52,8 +58,11 @@ std::optional<Slot> parse_line(std::string_view line) {
     const bool is_logical = column[1] == "logical";
     const auto position = Lsn::parse(column[3]);
     const auto created = parse_integer(column[6]);
+    const auto xmin = parse_transaction(column[8]);
+    const auto catalog_xmin = parse_transaction(column[9]);
     if (!is_slot_name(column[0]) || (!is_logical && column[1] != "physical") || !position ||
-        is_slot_name(column[2]) != is_logical || !is_flag(column[4]) || !is_flag(column[5]) || !created)
+        is_slot_name(column[2]) != is_logical || !is_flag(column[4]) || !is_flag(column[5]) || !created ||
+        !xmin || !catalog_xmin)
         return std::nullopt;
 
     Slot slot;
@@ -65,6 +74,7 @@ std::optional<Slot> parse_line(std::string_view line) {
     slot.failover = column[5] == "yes";
     slot.created = from_postgres_time(*created);
     if (column[7] != kNothing) slot.invalidation_reason = column[7];
+    slot.horizon = slot.persisted_horizon = {*xmin, *catalog_xmin};
     return slot;
 }
 
@@ -76,10 +86,11 @@ std::string to_text(const Slots& slots) {
     std::string text = fmt::format("{}\n", kHeader);
     for (const auto& [name, slot] : slots) {
         if (slot.temporary) continue;
-        text += fmt::format("{} {} {} {} {} {} {} {}\n", name, slot.is_logical() ? "logical" : "physical",
-                            or_nothing(slot.feed), slot.position.to_string(), word(slot.two_phase),
-                            word(slot.failover), to_postgres_time(slot.created),
-                            or_nothing(slot.invalidation_reason));
+        text +=
+            fmt::format("{} {} {} {} {} {} {} {} {} {}\n", name, slot.is_logical() ? "logical" : "physical",
+                        or_nothing(slot.feed), slot.position.to_string(), word(slot.two_phase),
+                        word(slot.failover), to_postgres_time(slot.created),
+                        or_nothing(slot.invalidation_reason), slot.horizon.xmin, slot.horizon.catalog_xmin);
     }
     return text + closing_line(text);
 }

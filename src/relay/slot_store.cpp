@@ -44,6 +44,10 @@ bool SlotLease::advance(Lsn position) const {
     return store_->advance(*this, position);
 }
 
+void SlotLease::set_horizon(const StandbyHorizon& horizon) const {
+    store_->set_horizon(*this, horizon);
+}
+
 void SlotLease::swap(SlotLease& other) noexcept {
     std::swap(store_, other.store_);
     std::swap(slot_, other.slot_);
@@ -57,6 +61,19 @@ bool SlotStore::advance(const SlotLease& lease, Lsn position) {
     if (slot == nullptr || slot->is_invalidated()) return false;
     slot->position = std::max(slot->position, position);
     return true;
+}
+
+void SlotStore::set_horizon(const SlotLease& lease, const StandbyHorizon& horizon) {
+    const std::lock_guard lock{mutex_};
+    if (Slot* slot = leased(lease); slot != nullptr) slot->horizon = horizon;
+}
+
+StandbyHorizon SlotStore::horizon() const {
+    const std::lock_guard lock{mutex_};
+    StandbyHorizon oldest;
+    for (const auto& [name, slot] : slots_)
+        if (!slot.is_invalidated()) oldest.include(slot.horizon);
+    return oldest;
 }
 
 void SlotStore::release(const SlotLease& lease) noexcept {
@@ -160,8 +177,10 @@ void SlotStore::commit(const std::function<void(Slots&)>& change) {
     const std::lock_guard lock{mutex_};
     change(slots_);
     for (auto& [name, slot] : slots_)
-        if (const auto written = next.find(name); written != next.end() && !slot.temporary)
+        if (const auto written = next.find(name); written != next.end() && !slot.temporary) {
             slot.persisted = written->second.position;
+            slot.persisted_horizon = written->second.horizon;
+        }
 }
 
 Slot SlotStore::made(const NewSlot& wanted) const {
@@ -260,7 +279,9 @@ bool SlotStore::save() {
     {
         const std::lock_guard lock{mutex_};
         const bool has_moved = std::any_of(slots_.begin(), slots_.end(), [](const auto& entry) {
-            return !entry.second.temporary && entry.second.position != entry.second.persisted;
+            const Slot& slot = entry.second;
+            return !slot.temporary &&
+                   (slot.position != slot.persisted || slot.horizon != slot.persisted_horizon);
         });
         if (!has_moved) return false;
     }

@@ -35,6 +35,9 @@ class SlotLease {
     // moves back. Returns false where the slot was invalidated or dropped: the session has to end. No disk.
     bool advance(Lsn position) const;
 
+    // What its standby needs of the upstream's rows, whether it is connected or not.
+    void set_horizon(const StandbyHorizon& horizon) const;
+
   private:
     friend class SlotStore;
 
@@ -88,6 +91,9 @@ class SlotStore {
     std::optional<Lsn> oldest_persisted(std::string_view feed) const;
     std::optional<Lsn> oldest_persisted_physical() const;
 
+    // What the standbys of all physical slots need of the upstream's rows.
+    StandbyHorizon horizon() const;
+
     // Throws 42602 or 42622 for its name, 42710 where it exists, 53400 where there are too many.
     void create(const NewSlot& wanted);
 
@@ -120,6 +126,7 @@ class SlotStore {
     friend class SlotLease;
 
     bool advance(const SlotLease& lease, Lsn position);
+    void set_horizon(const SlotLease& lease, const StandbyHorizon& horizon);
     void release(const SlotLease& lease) noexcept;
     template <class Filter>
     std::optional<Lsn> oldest(const Filter& filter) const;

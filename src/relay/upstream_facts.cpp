@@ -7,6 +7,7 @@
 #include <pgcascade/error.hpp>
 
 #include "base/file.hpp"
+#include "log/wal_name.hpp"
 #include "toml/toml_reader.hpp"
 
 namespace pgcascade::relay {
@@ -28,9 +29,9 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
     if (!fs::exists(name)) return std::nullopt;
     const TomlFile file{name};
     UpstreamFacts facts;
-    for (const auto& entry :
-         file.entries(file.root(), "the file",
-                      {"system_identifier", "timeline", "database", "publications", "start", "parameters"})) {
+    for (const auto& entry : file.entries(file.root(), "the file",
+                                          {"system_identifier", "timeline", "database", "publications",
+                                           "start", "segment_bytes", "parameters"})) {
         if (entry.key == "system_identifier") facts.system_identifier = file.text(entry);
         if (entry.key == "timeline")
             facts.timeline.value = static_cast<std::uint32_t>(file.integer(entry, 1, 0xFFFFFFFF));
@@ -38,6 +39,9 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
         if (entry.key == "publications")
             for (const auto& item : file.items(entry)) facts.publications.insert(file.text(item));
         if (entry.key == "start") facts.start = read_lsn(file, entry);
+        if (entry.key == "segment_bytes")
+            facts.segment_bytes = static_cast<std::uint64_t>(
+                file.integer(entry, log::kSmallestWalSegment, log::kLargestWalSegment));
         if (entry.key == "parameters")
             for (const auto& parameter : TomlFile::entries(file.table(entry)))
                 facts.parameters[parameter.key] = file.scalar(parameter);
@@ -50,12 +54,16 @@ void save_facts(const fs::path& name, const UpstreamFacts& facts) {
     for (const auto& [key, value] : facts.parameters) parameters.insert(key, value);
     toml::array publications;
     for (const std::string& publication : facts.publications) publications.push_back(publication);
-    const toml::table root{{"system_identifier", facts.system_identifier},
-                           {"timeline", std::int64_t{facts.timeline.value}},
-                           {"database", facts.database},
-                           {"publications", std::move(publications)},
-                           {"start", facts.start.to_string()},
-                           {"parameters", std::move(parameters)}};
+    toml::table root{{"system_identifier", facts.system_identifier},
+                     {"timeline", std::int64_t{facts.timeline.value}}};
+    if (facts.segment_bytes != 0) {
+        root.insert("segment_bytes", static_cast<std::int64_t>(facts.segment_bytes));
+    } else {
+        root.insert("database", facts.database);
+        root.insert("publications", std::move(publications));
+        root.insert("start", facts.start.to_string());
+    }
+    root.insert("parameters", std::move(parameters));
     std::ostringstream text;
     text << root << '\n';
     write_file_durably(name, text.str(), kPrivate);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -12,14 +13,16 @@ namespace pgcascade::relay {
 
 // What the relay knows of an upstream, and says in its place while that is away.
 struct UpstreamFacts {
-    std::string system_identifier;
-    TimelineId timeline;
-    std::string database;
-    std::set<std::string> publications;
-    Lsn start;  // the feed begins here: all that committed from there on is in its log
+    std::string system_identifier = {};
+    TimelineId timeline = {};
+    std::string database = {};  // a feed's, as the next two
+    std::set<std::string> publications = {};
+    Lsn start = {};  // the feed begins here: all that committed from there on is in its log
+
+    std::uint64_t segment_bytes = 0;  // wal_segment_size, for WAL
 
     // What the server reports of itself at login (ParameterStatus): server_version, server_encoding, …
-    std::map<std::string, std::string> parameters;
+    std::map<std::string, std::string> parameters = {};
 
     bool operator==(const UpstreamFacts&) const = default;
 };

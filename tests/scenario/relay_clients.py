@@ -18,9 +18,10 @@ from tcp_proxy import TcpProxy
 from waiting import DEFAULT_TIMEOUT_S, wait_for
 
 
-def for_replication(node, dbname="postgres", **more):
-    """A logical replication connection to a server or a relay."""
-    return node.connect(dbname, connection_factory=psycopg2.extras.LogicalReplicationConnection, **more)
+def for_replication(node, dbname="postgres", physical=False, **more):
+    """A replication connection to a server or a relay."""
+    kind = psycopg2.extras.PhysicalReplicationConnection if physical else psycopg2.extras.LogicalReplicationConnection
+    return node.connect(dbname, connection_factory=kind, **more)
 
 
 def answer(connection, command):
@@ -45,9 +46,19 @@ def answers(node, *commands, **more):
         connection.close()
 
 
+def shown(relay, table):
+    """The rows of SHOW on an ordinary connection, as psql has one."""
+    connection = relay.connect()
+    connection.autocommit = True
+    try:
+        return answer(connection, f"SHOW {table}")
+    finally:
+        connection.close()
+
+
 def slots(relay):
     """{name: is it active} of the relay's slots."""
-    [rows] = answers(relay, "SHOW pgcascade.slots")
+    rows = shown(relay, "pgcascade.slots")
     return {row[0]: row[5] == "t" for row in rows}
 
 

@@ -1,4 +1,4 @@
-"""A running relay in front of a real server, and the real clients behind it."""
+"""A running relay in front of a real server."""
 
 import json
 import signal
@@ -19,8 +19,9 @@ class Relay:
         self.program = None
         self.file = directory / "relay.toml"
 
-    def write_file(self, feeds, **settings):
-        """feeds: {name: (node or Relay, [publications])}; settings: keys of [relay], as TOML has them."""
+    def write_file(self, feeds=None, wal=None, wal_settings=None, **settings):
+        """feeds: {name: (node or Relay, [publications])}; wal: the node or Relay that it comes from; settings: keys of
+        [relay], wal_settings: of [wal], as TOML has them."""
         keys = {
             "listen": f'["127.0.0.1:{self.port}"]',
             "directory": f'"{self.directory / "data"}"',
@@ -29,7 +30,11 @@ class Relay:
             **settings,
         }
         text = "[relay]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
-        for name, (node, publications) in feeds.items():
+        if wal is not None:
+            keys = {"slot": '"relay_wal"', "create_slot": "true", **(wal_settings or {})}
+            text += f"[wal]\nupstream = {json.dumps(wal.conninfo(dbname=None))}\n"
+            text += "".join(f"{key} = {value}\n" for key, value in keys.items())
+        for name, (node, publications) in (feeds or {}).items():
             listed = ", ".join(f'"{publication}"' for publication in publications)
             text += f'[feed.{name}]\nupstream = {json.dumps(node.conninfo())}\npublications = [{listed}]\n'
             text += f'slot = "relay_{name}"\ncreate_slot = true\n'
@@ -55,7 +60,7 @@ class Relay:
 
     def conninfo(self, dbname="postgres", user=SUPERUSER, **more):
         pairs = {"host": "127.0.0.1", "port": self.port, "dbname": dbname, "user": user, **more}
-        return " ".join(f"{key}={quoted(value)}" for key, value in pairs.items())
+        return " ".join(f"{key}={quoted(value)}" for key, value in pairs.items() if value is not None)
 
     def connect(self, dbname="postgres", user=SUPERUSER, connection_factory=None, **more):
         """As a PgNode's: psycopg2's, for replication where the factory says so."""
