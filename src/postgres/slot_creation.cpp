@@ -293,6 +293,26 @@ void warn_of_feedback(Connection& standby, const LogicalSlotOptions& options) {
                     standby.name(), options.name));
 }
 
+// A relay is no database: it has no function for it.
+void create_physical_on_relay(Connection& connection, const PhysicalSlotOptions& options) {
+    protocol::CreateReplicationSlot command;
+    command.slot = options.name;
+    command.temporary = options.temporary;
+    command.options = {{"reserve_wal", std::nullopt}};
+    connection.command(to_string(command));
+}
+
+// It is consistent at any time, and has no snapshot to wait for.
+void create_logical_on_relay(Connection& connection, const LogicalSlotOptions& options) {
+    protocol::CreateReplicationSlot command{.slot = options.name,
+                                            .temporary = options.temporary,
+                                            .plugin = options.plugin,
+                                            .options = {{"snapshot", "nothing"}}};
+    if (options.two_phase) command.options.push_back({"two_phase", std::nullopt});
+    if (options.failover) command.options.push_back({"failover", std::nullopt});
+    connection.command(to_string(command));
+}
+
 }  // namespace
 
 bool create_physical_slot(Connection& connection, const PhysicalSlotOptions& options) {
@@ -305,6 +325,10 @@ bool create_physical_slot(Connection& connection, const PhysicalSlotOptions& opt
             return false;
         }
     }
+    if (is_relay(connection)) {
+        create_physical_on_relay(connection, options);
+        return true;
+    }
     try {
         connection.command(fmt::format("SELECT pg_create_physical_replication_slot({}, true, {})",
                                        connection.literal(options.name), options.temporary));
@@ -314,22 +338,11 @@ bool create_physical_slot(Connection& connection, const PhysicalSlotOptions& opt
     return true;
 }
 
-// It is consistent at any time, and has no snapshot to wait for.
-static void create_on_relay(Connection& connection, const LogicalSlotOptions& options) {
-    protocol::CreateReplicationSlot command{.slot = options.name,
-                                            .temporary = options.temporary,
-                                            .plugin = options.plugin,
-                                            .options = {{"snapshot", "nothing"}}};
-    if (options.two_phase) command.options.push_back({"two_phase", std::nullopt});
-    if (options.failover) command.options.push_back({"failover", std::nullopt});
-    connection.command(to_string(command));
-}
-
 bool create_logical_slot(Connection& connection, const Conninfo& conninfo,
                          const LogicalSlotOptions& options) {
     if (is_relay(connection)) {
         if (options.if_not_exists && exists_as_wanted(connection, options)) return false;
-        create_on_relay(connection, options);
+        create_logical_on_relay(connection, options);
         return true;
     }
     const bool on_standby = is_in_recovery(connection);

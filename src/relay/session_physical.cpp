@@ -47,7 +47,8 @@ UpstreamFacts Session::wal_facts() const {
 }
 
 Lsn Session::own_position() const {
-    if (client_.replication == Client::Replication::kPhysical) return wal().log()->readable().lsn;
+    if (client_.replication == Client::Replication::kPhysical || relay_.feeds.empty())
+        return wal().log()->readable().lsn;
     return home_feed().mark().upto;
 }
 
@@ -110,7 +111,6 @@ asio::awaitable<void> Session::run(protocol::StartPhysicalReplication command) {
     }
     const log::WalPosition start{command.timeline.value_or(served.log()->readable().timeline), command.start};
     co_await wait_until_readable(start);
-    WalSource::check_start(served, start);
 
     WalSource source{served, start, handlers_of(lease)};
     if (!source.has_ended()) co_await stream_wal(source, lease);

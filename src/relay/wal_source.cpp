@@ -28,6 +28,13 @@ constexpr std::uint64_t kCopiedBytes = 2 * kPageBytes;
                               switch_point.to_string()));
 }
 
+[[noreturn]] void throw_ahead(Lsn start, Lsn end) {
+    throw ServerError(fmt::format("requested starting point {} is ahead of the WAL flush position of this "
+                                  "server {}",
+                                  start.to_string(), end.to_string()),
+                      "XX000");
+}
+
 [[noreturn]] void throw_unknown(TimelineId timeline) {
     throw ServerError(fmt::format("requested timeline {} is not in this server's history", timeline.value),
                       "XX000");
@@ -56,39 +63,28 @@ WalSource::WalSource(const Wal& wal, log::WalPosition start, Handlers handlers)
       timeline_(start.timeline),
       at_(start.lsn),
       handlers_(std::move(handlers)) {
-    find_end();
-}
-
-void WalSource::check_start(const Wal& wal, log::WalPosition start) {
-    const log::WalPosition readable = wal.log()->readable();
-    if (start.timeline != readable.timeline) {
-        const auto switch_point = wal.ancestry().switch_point(start.timeline);
-        if (!switch_point) throw_unknown(start.timeline);
-        if (start.lsn > *switch_point) throw_forked(start, *switch_point);
-    } else if (start.lsn > readable.lsn) {
-        throw ServerError(fmt::format("requested starting point {} is ahead of the WAL flush position of "
-                                      "this server {}",
-                                      start.lsn.to_string(), readable.lsn.to_string()),
-                          "XX000");
-    }
+    // Where it is ahead of the log, the client learns once the stream has begun, as from a walsender.
+    if (timeline_ != wal.log()->readable().timeline) find_end();
 }
 
 // Up to where the client may be given something of its timeline.
 Lsn WalSource::find_end() {
     const log::WalPosition readable = wal_.log()->readable();
     if (readable.timeline == timeline_) {
-        if (at_ > readable.lsn) throw_forked({timeline_, at_}, readable.lsn);
+        if (at_ > readable.lsn) throw_ahead(at_, readable.lsn);
         return readable.lsn;
     }
-    if (!next_) {
-        const protocol::TimelineAncestry ancestry = wal_.ancestry();
-        const auto switch_point = ancestry.switch_point(timeline_);
-        if (!switch_point) throw_unknown(timeline_);
-        next_ = {ancestry.timeline_at(*switch_point), *switch_point};
-    }
+    if (!next_) look_for_next();
     if (at_ > next_->switch_point) throw_forked({timeline_, at_}, next_->switch_point);
     has_ended_ = at_ == next_->switch_point;
     return next_->switch_point;
+}
+
+void WalSource::look_for_next() {
+    const protocol::TimelineAncestry ancestry = wal_.ancestry();
+    const auto switch_point = ancestry.switch_point(timeline_);
+    if (!switch_point) throw_unknown(timeline_);
+    next_ = {ancestry.timeline_at(*switch_point), *switch_point};
 }
 
 Lsn WalSource::end_of_message(Lsn end) const {

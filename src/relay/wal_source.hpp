@@ -20,11 +20,9 @@ class WalSource : public StreamSource {
         std::function<void(const protocol::HotStandbyFeedback&)> on_feedback;
     };
 
-    // The upstream must have been reached once. Throws as check_start() does.
+    // The upstream must have been reached once. Throws ServerError, with a walsender's words, where the log's
+    // history does not have that position.
     WalSource(const Wal& wal, log::WalPosition start, Handlers handlers);
-
-    // Throws ServerError, with a walsender's words, where the log's history does not have that position.
-    static void check_start(const Wal& wal, log::WalPosition start);
 
     // Throws ServerError where the log no longer has what comes next, or where it turned out that the
     // upstream's history does not go on so.
@@ -44,6 +42,7 @@ class WalSource : public StreamSource {
 
   private:
     Lsn find_end();
+    void look_for_next();
     Lsn end_of_message(Lsn end) const;
 
     const Wal& wal_;

@@ -204,8 +204,8 @@ class Network(TcpProxy):
         self._node = node
         super().__init__(node.port)
 
-    def conninfo(self):
-        return self._node.conninfo(port=self.port)
+    def conninfo(self, **more):
+        return self._node.conninfo(port=self.port, **more)
 
     def hold_after(self, count):
         """Holds once that many more bytes have come from the server; sets `held`."""

@@ -14,17 +14,16 @@ def create_physical_slot(relay, name):
     assert made[0][0] == name, made
 
 
-def standby_behind(nodes, relay, server, name, *, slot=True, settings=None, start=True):
-    """A standby whose data is a copy of `server`'s, and whose WAL comes from the relay."""
+def standby_behind(nodes, relay, server, name, *, slot=True, settings=None, port=None):
+    """A standby whose data is a copy of `server`'s, and whose WAL comes from the relay (`port`: by another way)."""
     node = nodes.reserve(name, server.version)
     if slot:
         create_physical_slot(relay, name)
     server.copy_data_to(node.data_directory)
-    conninfo = relay.conninfo(dbname=None, application_name=name)
+    conninfo = relay.conninfo(dbname=None, application_name=name, port=port or relay.port)
     nodes.make_standby(node, relay, name if slot else None, settings=settings, conninfo=conninfo)
-    if start:
-        node.start()
-        node.wait_for_streaming()
+    node.start()
+    node.wait_for_streaming()
     return node
 
 

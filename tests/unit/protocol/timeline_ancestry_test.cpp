@@ -48,6 +48,39 @@ TEST(TimelineAncestry, OthersAreNoAncestors) {
     }
 }
 
+TEST(TimelineAncestry, EachByteIsOfOneTimeline) {
+    const TimelineAncestry history = parse_timeline_ancestry({3}, kThird);
+    EXPECT_EQ(history.timeline_at({0x3000147}), TimelineId{1});
+    EXPECT_EQ(history.timeline_at({0x3000148}), TimelineId{2});
+    EXPECT_EQ(history.timeline_at({0x5A3B1BF}), TimelineId{2});
+    EXPECT_EQ(history.timeline_at({0x5A3B1C0}), TimelineId{3});
+}
+
+TEST(TimelineAncestry, TwoHistoriesAreOneUpToWhereEitherLeavesTheOther) {
+    const TimelineAncestry first{{1}, {}};
+    const TimelineAncestry second{{2}, {{{1}, {0x200}, ""}}};
+    const TimelineAncestry earlier{{2}, {{{1}, {0x100}, ""}}};
+    const TimelineAncestry third{{3}, {{{1}, {0x200}, ""}, {{2}, {0x300}, ""}}};
+    const TimelineAncestry beside{{3}, {{{1}, {0x150}, ""}}};
+    const TimelineAncestry restored{{5}, {{{4}, {0x100}, ""}}};
+    const auto expect_shared = [](const TimelineAncestry& one, const TimelineAncestry& other,
+                                  TimelineId timeline, Lsn end) {
+        for (const auto& shared : {shared_history(one, other), shared_history(other, one)}) {
+            ASSERT_TRUE(shared);
+            EXPECT_EQ(shared->timeline, timeline);
+            EXPECT_EQ(shared->end, end);
+        }
+    };
+    expect_shared(first, first, {1}, SharedHistory::kNoEnd);
+    expect_shared(second, second, {2}, SharedHistory::kNoEnd);
+    expect_shared(first, second, {1}, {0x200});
+    expect_shared(second, earlier, {1}, {0x100});
+    expect_shared(second, third, {2}, {0x300});
+    expect_shared(first, third, {1}, {0x200});
+    expect_shared(second, beside, {1}, {0x150});
+    EXPECT_FALSE(shared_history(second, restored));
+}
+
 TEST(TimelineAncestry, CommentsAndEmptyLinesSayNothing) {
     EXPECT_EQ(
         parse_timeline_ancestry({3}, "# from an archive\n  # of old\n\n \t\n1 0/10 \n").ancestors.size(), 1U);

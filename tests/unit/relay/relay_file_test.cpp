@@ -101,10 +101,10 @@ TEST_F(RelayFile, WholeFileIsRead) {
     EXPECT_EQ(config.login_timeout, std::chrono::seconds{20});
     EXPECT_EQ(config.wal_sender_timeout, std::chrono::minutes{1});
 
-    EXPECT_EQ(config.wal.value().conninfo.get("host"), "10.0.0.1");
-    EXPECT_EQ(config.wal.value().conninfo.get("password"), "kept-secret");
-    EXPECT_EQ(config.wal.value().slot, "relay");
-    EXPECT_TRUE(config.wal.value().create_slot);
+    EXPECT_EQ(config.wal.value().upstream.conninfo.get("host"), "10.0.0.1");
+    EXPECT_EQ(config.wal.value().upstream.conninfo.get("password"), "kept-secret");
+    EXPECT_EQ(config.wal.value().upstream.slot, "relay");
+    EXPECT_TRUE(config.wal.value().upstream.create_slot);
 
     ASSERT_EQ(config.feeds.size(), 2U);
     EXPECT_EQ(config.feeds[0].name, "shop");
@@ -129,7 +129,9 @@ TEST_F(RelayFile, WhatIsLeftOutHasItsDefault) {
     EXPECT_EQ(config.connections_per_address_before_login, 100);
     EXPECT_EQ(config.login_timeout, std::chrono::seconds{10});
     EXPECT_EQ(config.wal_sender_timeout, std::chrono::seconds{60});
-    EXPECT_FALSE(config.wal.value().create_slot);
+    EXPECT_EQ(config.wal_receiver_timeout, std::chrono::seconds{60});
+    EXPECT_EQ(config.wal.value().keep_bytes, std::int64_t{1} << 30);
+    EXPECT_FALSE(config.wal.value().upstream.create_slot);
     EXPECT_TRUE(config.feeds.empty());
 }
 
@@ -185,6 +187,23 @@ TEST_F(RelayFile, BadAmountSaysHowOneIsWritten) {
     expect_error(with("\"20s\"", "\"500 ms\""), 15, "login_timeout is 500 ms, not from 1 s to 10 min", "");
     expect_error(with("\"1 min\"", "\"2 d\""), 16, "wal_sender_timeout is 2 d, not from 0 ms to 1 d", "");
     EXPECT_EQ(read(with("\"1 min\"", "\"0s\"")).wal_sender_timeout.count(), 0);
+}
+
+TEST_F(RelayFile, SilentUpstreamHasATimeOfItsOwn) {
+    const std::string both = "\"1 min\"\nwal_receiver_timeout = ";
+    EXPECT_EQ(read(with("\"1 min\"", both + "\"2 min\"")).wal_receiver_timeout, std::chrono::minutes{2});
+    expect_error(with("\"1 min\"", both + "\"2 d\""), 17, "wal_receiver_timeout is 2 d", "");
+}
+
+TEST_F(RelayFile, WalToKeepIsLessThanTheLimit) {
+    const auto keeping = [](const char* amount) {
+        return with("create_slot = true", std::string{"create_slot = true\nkeep = "} + amount);
+    };
+    EXPECT_EQ(read(keeping("\"512 MB\"")).wal.value().keep_bytes, std::int64_t{512} << 20);
+    EXPECT_EQ(read(keeping("\"0 MB\"")).wal.value().keep_bytes, 0);
+    expect_error(keeping("\"1 gb\""), 22, "\"1 gb\" is no amount of WAL to keep", "keep = ");
+    expect_error(keeping("5"), 22, "\"keep\" must be a text", "");
+    expect_error(keeping("\"10 GB\""), 18, "[wal] keeps 10.0 GB, but max_bytes is 10.0 GB", "max_bytes");
 }
 
 TEST_F(RelayFile, BadListenAddressSaysHowOneIsWritten) {

@@ -30,6 +30,7 @@ Slots some_slots() {
     standby.failover = true;
     standby.created = from_postgres_time(-1);
     standby.invalidation_reason = "wal_removed";
+    standby.horizon = {4294968029, 12};
     Slot& temporary = slots["temporary"];
     temporary.name = "temporary";
     temporary.temporary = true;
@@ -54,10 +55,11 @@ void expect_corrupt(const std::string& text, const std::string& what) {
 }  // namespace
 
 TEST(SlotFile, LooksAsItsHeaderSays) {
-    EXPECT_EQ(to_text(some_slots()), with_crc("pgcascade slots 1\n"
-                                              "orders logical shop 1A/16B3788 yes no 757382400000001 -\n"
-                                              "standby physical - 0/0 no yes -1 wal_removed\n"));
-    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 1\n"));
+    EXPECT_EQ(to_text(some_slots()),
+              with_crc("pgcascade slots 2\n"
+                       "orders logical shop 1A/16B3788 yes no 757382400000001 - 0 0\n"
+                       "standby physical - 0/0 no yes -1 wal_removed 4294968029 12\n"));
+    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 2\n"));
 }
 
 TEST(SlotFile, SlotsComeBack) {
@@ -77,6 +79,8 @@ TEST(SlotFile, SlotsComeBack) {
     EXPECT_FALSE(standby.is_logical());
     EXPECT_TRUE(standby.failover);
     EXPECT_EQ(standby.invalidation_reason, "wal_removed");
+    EXPECT_EQ(standby.horizon, (StandbyHorizon{4294968029, 12}));
+    EXPECT_EQ(standby.persisted_horizon, standby.horizon);
     EXPECT_TRUE(parse_slots(to_text({}), "slots").empty());
 }
 
@@ -102,19 +106,21 @@ TEST(SlotFile, FileThatIsCutOrHasGrownIsDamaged) {
 TEST(SlotFile, DamageIsNamedWithWhatToDo) {
     expect_corrupt("", "it is cut short");
     expect_corrupt(to_text(some_slots()).replace(20, 1, "X"), "its checksum is wrong");
-    expect_corrupt(with_crc("pgcascade slots 2\n"), "another version");
-    const std::string line = "orders logical shop 1A/16B3788 yes no 757382400000001 -\n";
-    expect_corrupt(with_crc("pgcascade slots 1\n" + line + line), "line 3 is no slot");
+    expect_corrupt(with_crc("pgcascade slots 1\n"), "another version");
+    const std::string line = "orders logical shop 1A/16B3788 yes no 757382400000001 - 0 0\n";
+    expect_corrupt(with_crc("pgcascade slots 2\n" + line + line), "line 3 is no slot");
 }
 
 TEST(SlotFile, LineThatIsNoSlotIsNamed) {
     for (const char* line :
-         {"", "orders", "orders logical shop 0/1 yes no 1", "orders logical shop 0/1 yes no 1 - -",
-          "Orders logical shop 0/1 yes no 1 -", "orders virtual shop 0/1 yes no 1 -",
-          "orders logical - 0/1 yes no 1 -", "orders physical shop 0/1 yes no 1 -",
-          "orders logical shop 1 yes no 1 -", "orders logical shop 0/1 maybe no 1 -",
-          "orders logical shop 0/1 yes  1 -", "orders logical shop 0/1 yes no now -"})
-        expect_corrupt(with_crc("pgcascade slots 1\n" + std::string{line} + "\n"), "line 2 is no slot");
+         {"", "orders", "orders logical shop 0/1 yes no 1 0 0", "orders logical shop 0/1 yes no 1 - 0 0 -",
+          "Orders logical shop 0/1 yes no 1 - 0 0", "orders virtual shop 0/1 yes no 1 - 0 0",
+          "orders logical - 0/1 yes no 1 - 0 0", "orders physical shop 0/1 yes no 1 - 0 0",
+          "orders logical shop 1 yes no 1 - 0 0", "orders logical shop 0/1 maybe no 1 - 0 0",
+          "orders logical shop 0/1 yes  1 - 0 0", "orders logical shop 0/1 yes no now - 0 0",
+          "orders logical shop 0/1 yes no 1 - x 0", "orders logical shop 0/1 yes no 1 - 0 -1",
+          "orders logical shop 0/1 yes no 1 -"})
+        expect_corrupt(with_crc("pgcascade slots 2\n" + std::string{line} + "\n"), "line 2 is no slot");
 }
 
 }  // namespace pgcascade::relay

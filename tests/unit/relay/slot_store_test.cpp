@@ -348,7 +348,7 @@ TEST_F(SlotStoreTest, SlotIsInactiveAfterAStart) {
 
 TEST_F(SlotStoreTest, HalfWrittenFileLeavesTheOldOne) {
     store_->create(logical("orders", Lsn{0x100}));
-    write_file_durably(directory_ / "slots.tmp", "pgcascade slots 1\nord", 0600);
+    write_file_durably(directory_ / "slots.tmp", "pgcascade slots 2\nord", 0600);
     EXPECT_EQ(after_crash().at("orders").position, Lsn{0x100});
     store_->create(physical("standby"));
     EXPECT_EQ(after_crash().size(), 2U);
