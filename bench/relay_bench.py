@@ -1,4 +1,4 @@
-"""N consumers behind one relay against N consumers of the primary itself: what it costs the servers, and how long it takes."""
+"""N logical consumers behind one relay against N of the primary itself: what it costs the servers, and how long it takes."""
 
 import json
 import os
@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import time
 
-import measure
+import psycopg2
+
 import workload_w
 from pg_node import free_port
 from program_run import binary, environment
@@ -25,16 +26,15 @@ MOST_DIRECT = 16
 class BenchRelay:
     """A relay whose directory can be put back to where it was before the workload."""
 
-    def __init__(self, node, place):
+    def __init__(self, place, tables):
         self.place = place
         self.port = free_port()
         self.file = place / "relay.toml"
         self.process = None
         self.file.write_text(
             f'[relay]\nlisten = ["127.0.0.1:{self.port}"]\ndirectory = "data"\ntrust = ["127.0.0.1"]\n'
-            f'[feed.w]\nupstream = {json.dumps(node.conninfo())}\nslot = "run"\npublications = ["pub"]\n'
+            + tables
         )
-        self.conninfo = f"host=127.0.0.1 port={self.port} dbname=postgres user=postgres"
 
     def start(self):
         with open(self.place / "stderr", "wb") as stderr:
@@ -42,6 +42,12 @@ class BenchRelay:
                 [binary(), "relay", self.file], stdin=subprocess.DEVNULL, stderr=stderr, env=environment()
             )
         wait_for(lambda: "receiving from" in (self.place / "stderr").read_text(), 30, lambda: "the relay to receive")
+
+    def conninfo(self, dbname="postgres"):
+        return f"host=127.0.0.1 port={self.port} user=postgres" + (f" dbname={dbname}" if dbname else "")
+
+    def connect(self, dbname="postgres", connection_factory=None):
+        return psycopg2.connect(self.conninfo(dbname), connection_factory=connection_factory)
 
     def cpu_s(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -117,7 +123,7 @@ def through_relay(node, relay, snapshot, until, consumers):
     node.execute("select pg_copy_logical_replication_slot('base', 'run')")
     before = walsenders_cpu_s(node)
     relay.start()
-    wall_s = consume(relay.conninfo, [f"consumer_{number}" for number in range(consumers)], until)
+    wall_s = consume(relay.conninfo(), [f"consumer_{number}" for number in range(consumers)], until)
     relay_cpu_s = relay.cpu_s()
     relay.stop()
     node.wait_until("select not active from pg_replication_slots where slot_name = 'run'")
@@ -132,12 +138,13 @@ def fan_out(nodes, scale, repeat):
     node.execute("select pg_copy_logical_replication_slot('base', 'run')")
     with tempfile.TemporaryDirectory(prefix="pgc-fan-", dir="/tmp") as directory:
         place = pathlib.Path(directory)
-        relay = BenchRelay(node, place)
+        upstream = json.dumps(node.conninfo())
+        relay = BenchRelay(place, f'[feed.w]\nupstream = {upstream}\nslot = "run"\npublications = ["pub"]\n')
         try:
             relay.start()
             for number in range(max(CONSUMERS)):
                 subprocess.run(
-                    [client_program("pg_recvlogical"), "-d", relay.conninfo, "--slot", f"consumer_{number}", "--create-slot"]
+                    [client_program("pg_recvlogical"), "-d", relay.conninfo(), "--slot", f"consumer_{number}", "--create-slot"]
                     + ["-P", "pgoutput"], check=True, env=environment(),
                 )
             relay.stop()

@@ -12,13 +12,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "scenario")]
 
 import clone_bench  # noqa: E402
+import crowd_bench  # noqa: E402
+import latency_bench  # noqa: E402
 import micro_bench  # noqa: E402
 import relay_bench  # noqa: E402
 import stream_bench  # noqa: E402
+import wal_bench  # noqa: E402
 from pg_node import PgNodes, remove_templates  # noqa: E402
 from table import print_table  # noqa: E402
 
-BENCHES = {bench.__name__: bench for module in (micro_bench, stream_bench, clone_bench, relay_bench) for bench in module.BENCHES}
+BENCHES = {bench.__name__: bench for module in (micro_bench, stream_bench, clone_bench, relay_bench, wal_bench, latency_bench, crowd_bench) for bench in module.BENCHES}
 
 
 def main():

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <openssl/rand.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -41,6 +42,15 @@ std::string load_scram_key(const fs::path& directory) {
         throw Error("OpenSSL gives no random numbers");
     write_file_durably(file, key, 0600);
     return key;
+}
+
+// Each client takes a descriptor. What is started by hand has 1024, for the sake of programs that use
+// select(2), and may raise that by itself.
+void raise_file_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 class Relay {
@@ -188,6 +198,7 @@ void Relay::serve(const RelayOptions& options) {
 }  // namespace
 
 void run_relay(const RelayOptions& options) {
+    raise_file_limit();
     Relay relay{read_relay_file(options.file)};
     relay.serve(options);
 }

@@ -14,13 +14,14 @@ def create_physical_slot(relay, name):
     assert made[0][0] == name, made
 
 
-def standby_behind(nodes, relay, server, name, *, slot=True, settings=None, port=None):
-    """A standby whose data is a copy of `server`'s, and whose WAL comes from the relay (`port`: by another way)."""
+def standby_behind(nodes, relay, server, name, *, slot=True, settings=None, **way):
+    """A standby whose data is a copy of `server`'s, and whose WAL comes from the relay. way: of its connection string."""
     node = nodes.reserve(name, server.version)
     if slot:
-        create_physical_slot(relay, name)
+        [made] = physically(relay, f"CREATE_REPLICATION_SLOT {name} PHYSICAL RESERVE_WAL", **way)
+        assert made[0][0] == name, made
     server.copy_data_to(node.data_directory)
-    conninfo = relay.conninfo(dbname=None, application_name=name, port=port or relay.port)
+    conninfo = relay.conninfo(**{"dbname": None, "application_name": name, **way})
     nodes.make_standby(node, relay, name if slot else None, settings=settings, conninfo=conninfo)
     node.start()
     node.wait_for_streaming()

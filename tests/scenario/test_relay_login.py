@@ -8,8 +8,10 @@ import psycopg2
 import pytest
 
 from relay_clients import RawSession, answers, create_slot, for_replication, secret_of
+from relay_wal import standby_behind
 from server_messages import cstring
 from test_relay import SHOP, relay, shop, wait_for_same_rows  # noqa: F401 (fixtures)
+from test_relay_wal import TABLE, fill, same_table, wait_for_items
 from waiting import wait_for
 
 PASSWORD = "right, häß'lich"
@@ -139,6 +141,20 @@ def test_over_tls_logins_are_bound_to_the_certificate_and_subscriptions_work(nod
     subscriber.execute("CREATE SUBSCRIPTION sub CONNECTION %s PUBLICATION pub", secured)
     shop.execute("UPDATE item SET price = price + 1; INSERT INTO item SELECT i, 'new' FROM generate_series(5001, 9000) i")
     wait_for_same_rows(subscriber, shop)
+
+
+def test_standby_comes_with_a_password_over_tls(nodes, primary, relay):
+    primary.execute(TABLE)
+    certificate, key = make_certificate(relay.directory)
+    file = write_users(relay, standby="physical = true\nrequire_tls = true")
+    tls = {"tls_certificate": f'"{certificate}"', "tls_key": f'"{key}"'}
+    relay.write_file(wal=primary, users=f'"{file}"', trust="[]", **tls)
+    relay.start()
+    way = {"user": "standby", "password": PASSWORD, "sslmode": "require", "channel_binding": "require", "sslcert": "/nonexistent"}
+    standby = standby_behind(nodes, relay, primary, "eu", **way)
+    fill(primary, 1, 50_000)
+    wait_for_items(standby, 50_000)
+    assert same_table(standby, primary)
 
 
 # -- Strangers --------------------------------------------------------------------------------------------------

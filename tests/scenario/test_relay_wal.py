@@ -2,6 +2,7 @@
 
 import filecmp
 import signal
+import threading
 
 import pytest
 
@@ -289,3 +290,68 @@ def test_killed_relay_goes_on_where_it_was(nodes, primary, relay):
     primary.wait_for_catchup(standby)
     assert same_table(standby, primary, "item")
     relay.stop(signal.SIGTERM).expect(0)
+
+
+# -- what a DBA sets on standbys and primaries -------------------------------------------------------------------
+
+
+def test_standby_without_a_slot_makes_a_temporary_one(nodes, primary, relay):
+    primary.execute(TABLE)
+    relay.write_file(wal=primary)
+    relay.start()
+    standby = standby_behind(nodes, relay, primary, "eu", slot=False, settings={"wal_receiver_create_temp_slot": "on"})
+    [(name, is_active)] = slots(relay).items()
+    assert name.startswith("pg_walreceiver_") and is_active
+    fill(primary, 1, 100)
+    wait_for_items(standby, 100)
+    standby.stop()
+    wait_for(lambda: slots(relay) == {})
+
+
+def test_commit_waits_for_the_disk_of_a_relay_that_is_a_synchronous_standby(nodes, primary, relay):
+    primary.execute(TABLE)
+    relay.write_file(wal=primary)
+    relay.start()
+    standby = standby_behind(nodes, relay, primary, "eu")
+    primary.configure({"synchronous_standby_names": "pgcascade"})
+    primary.wait_until("SELECT sync_state FROM pg_stat_replication", "sync")
+    fill(primary, 1, 10)  # returns
+    assert lsn(wal_of(relay)["durable"]) >= lsn(primary.current_lsn()) - 8192
+    relay.kill9()
+    waiting = primary.connect()
+    waiter = psycopg2_thread(waiting, "INSERT INTO item VALUES (11, 'late')")
+    primary.wait_until("SELECT wait_event FROM pg_stat_activity WHERE query LIKE 'INSERT%late%' AND pid <> pg_backend_pid()", "SyncRep")
+    relay.start()
+    waiter.join(30)
+    assert not waiter.is_alive()
+    waiting.close()
+    wait_for_items(standby, 11)
+
+
+def psycopg2_thread(connection, statement):
+    thread = threading.Thread(target=lambda: connection.cursor().execute(statement), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_relay_goes_over_to_the_next_host_of_its_upstream(nodes, primary, relay):
+    primary.execute(TABLE)
+    other = nodes.standby("other", primary)
+    other.create_physical_slot("relay_wal")
+
+    class Both:
+        @staticmethod
+        def conninfo(**more):
+            return primary.conninfo(**{**more, "host": "127.0.0.1,127.0.0.1", "port": f"{primary.port},{other.port}"})
+
+    relay.write_file(wal=Both)
+    relay.start()
+    leaf = standby_behind(nodes, relay, primary, "leaf")
+    fill(primary, 1, 100)
+    wait_for_items(leaf, 100)
+    primary.wait_for_catchup(other)
+    primary.kill9()
+    other.promote()
+    fill(other, 101, 200)
+    wait_for_items(leaf, 200)
+    assert same_table(leaf, other)
