@@ -203,7 +203,7 @@ TEST_F(RelayFile, WalToKeepIsLessThanTheLimit) {
     EXPECT_EQ(read(keeping("\"0 MB\"")).wal.value().keep_bytes, 0);
     expect_error(keeping("\"1 gb\""), 22, "\"1 gb\" is no amount of WAL to keep", "keep = ");
     expect_error(keeping("5"), 22, "\"keep\" must be a text", "");
-    expect_error(keeping("\"10 GB\""), 18, "[wal] keeps 10.0 GB, but max_bytes is 10.0 GB", "max_bytes");
+    expect_error(keeping("\"10 GB\""), 18, "[wal] keeps 10 GB, but max_bytes is 10 GB", "max_bytes");
 }
 
 TEST_F(RelayFile, BadListenAddressSaysHowOneIsWritten) {
