@@ -90,7 +90,8 @@ def crowd(nodes, scale, repeat):
     primary.psql(workload_w.SCHEMA)
     with tempfile.TemporaryDirectory(prefix="pgc-crowd-", dir="/tmp") as directory:
         feed = f'[feed.w]\nupstream = {json.dumps(primary.conninfo())}\nslot = "relay"\ncreate_slot = true\npublications = ["pub"]\n'
-        relay = BenchRelay(pathlib.Path(directory), feed)
+        # The clients here answer nothing.
+        relay = BenchRelay(pathlib.Path(directory), feed, 'wal_sender_timeout = "0s"\n')
         sessions = []
         try:
             relay.start()

@@ -26,13 +26,13 @@ MOST_DIRECT = 16
 class BenchRelay:
     """A relay whose directory can be put back to where it was before the workload."""
 
-    def __init__(self, place, tables):
+    def __init__(self, place, tables, settings=""):
         self.place = place
         self.port = free_port()
         self.file = place / "relay.toml"
         self.process = None
         self.file.write_text(
-            f'[relay]\nlisten = ["127.0.0.1:{self.port}"]\ndirectory = "data"\ntrust = ["127.0.0.1"]\n'
+            f'[relay]\nlisten = ["127.0.0.1:{self.port}"]\ndirectory = "data"\ntrust = ["127.0.0.1"]\n{settings}'
             + tables
         )
 

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import pathlib
+import statistics
 import subprocess
 import tempfile
 import time
 
+import measure
 import workload_w
 from program_run import environment
 from relay_bench import BenchRelay, walsenders_cpu_s
@@ -28,15 +30,14 @@ class Served:
         return f"{self.cpu_s_per_gb:.2f} s CPU per GB sent ({self.wall_s:.1f} s)"
 
 
-def receive(conninfo, slots, until, synchronous=False):
+def receive(conninfo, slots, until, how="--no-sync", place=MEMORY):
     """All at once, each into a directory of its own; returns the wall time until the last has all."""
     with contextlib.ExitStack() as stack:
-        places = [stack.enter_context(tempfile.TemporaryDirectory(prefix="pgc-wal-", dir=MEMORY)) for _ in slots]
-        how = ["--synchronous"] if synchronous else ["--no-sync"]
+        places = [stack.enter_context(tempfile.TemporaryDirectory(prefix="pgc-wal-", dir=place)) for _ in slots]
         started = time.monotonic()
         clients = [
             subprocess.Popen(
-                [client_program("pg_receivewal"), "-d", conninfo, "-D", place, "-S", slot, "--endpos", until, "--no-loop", *how],
+                [client_program("pg_receivewal"), "-d", conninfo, "-D", place, "-S", slot, "--endpos", until, "--no-loop", how],
                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(),
             )
             for place, slot in zip(places, slots)
@@ -84,7 +85,7 @@ def server_with_wal(nodes, scale, place):
     settings = {**workload_w.SERVER_SETTINGS, "max_wal_senders": "40", "max_replication_slots": "40"}
     node = nodes.primary("wal", version=15, settings=settings)
     node.psql(workload_w.SCHEMA)
-    for slot in ("base", "run", "ingest"):
+    for slot in ("base", "run"):
         node.create_physical_slot(slot)
     upstream = json.dumps(node.conninfo(dbname=None))
     relay = BenchRelay(place, f'[wal]\nupstream = {upstream}\nslot = "run"\nkeep = "64 GB"\n')
@@ -110,9 +111,47 @@ def wal_fan_out(nodes, scale, repeat):
                 )
 
 
+def wal_ingest(nodes, scale, repeat):
+    with tempfile.TemporaryDirectory(prefix="pgc-wal-", dir="/tmp") as directory:
+        with server_with_wal(nodes, scale, pathlib.Path(directory)) as (node, relay, until, gigabytes):
+            relay.stop()
+            theirs, ours = measure.in_turn(repeat, lambda: archive(node, until), lambda: take_in(node, until))
+            theirs_s, ours_s = statistics.median(theirs), statistics.median(ours)
+            yield Row(
+                f"{gigabytes:.2f} GB of WAL received and on disk: pg_receivewal --synchronous, relay, 15",
+                f"{theirs_s:.1f} s", f"{ours_s:.1f} s", theirs_s / ours_s, "at least 1",
+            )
+
+
+def archive(node, until):
+    node.execute("select pg_copy_physical_replication_slot('base', 'ingested')")
+    wall_s = receive(node.conninfo(dbname=None), ["ingested"], until, "--synchronous", "/tmp")
+    node.wait_until("select not active from pg_replication_slots where slot_name = 'ingested'")
+    node.execute("select pg_drop_replication_slot('ingested')")
+    return wall_s
+
+
+def take_in(node, until):
+    node.execute("select pg_copy_physical_replication_slot('base', 'ingested')")
+    upstream = json.dumps(node.conninfo(dbname=None))
+    with tempfile.TemporaryDirectory(prefix="pgc-wal-", dir="/tmp") as directory:
+        relay = BenchRelay(pathlib.Path(directory), f'[wal]\nupstream = {upstream}\nslot = "ingested"\nkeep = "64 GB"\n')
+        started = time.monotonic()
+        try:
+            relay.start()
+            wait_for(lambda: has_all(relay, until), 300, "the relay to have all")
+            wall_s = time.monotonic() - started
+            relay.stop()
+        finally:
+            relay.close()
+    node.wait_until("select not active from pg_replication_slots where slot_name = 'ingested'")
+    node.execute("select pg_drop_replication_slot('ingested')")
+    return wall_s
+
+
 def median(runs):
     ordered = sorted(runs, key=lambda run: run.cpu_s_per_gb)
     return ordered[len(ordered) // 2]
 
 
-BENCHES = (wal_fan_out,)
+BENCHES = (wal_fan_out, wal_ingest)
