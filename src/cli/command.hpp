@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include <CLI/CLI.hpp>
 
 #include "base/stop_signal.hpp"
@@ -25,6 +28,8 @@ void add_doctor_command(CLI::App& app, Invocation& invocation);
 void add_stream_command(CLI::App& app, Invocation& invocation);
 void add_slot_command(CLI::App& app, Invocation& invocation);
 void add_relay_command(CLI::App& app, Invocation& invocation);
+// Below `relay`; `file` is that of both.
+void add_relay_status_command(CLI::App& relay, std::shared_ptr<std::string> file, Invocation& invocation);
 void add_demo_command(CLI::App& app, Invocation& invocation);
 void add_clone_command(CLI::App& app, Invocation& invocation);
 

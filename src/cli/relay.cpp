@@ -16,14 +16,14 @@
 #include "relay/relay_file.hpp"
 #include "relay/write_user.hpp"
 
-// pgcascade relay [relay.toml]
+// pgcascade relay [relay.toml]; its subcommand status is in cli/relay_status
 
 namespace pgcascade::cli {
 
 namespace {
 
 struct RelayArguments {
-    std::string file = "relay.toml";
+    std::shared_ptr<std::string> file = std::make_shared<std::string>("relay.toml");
     std::string new_user;
 };
 
@@ -59,9 +59,9 @@ std::string ask(const std::string& prompt, const Invocation& invocation, const H
 }
 
 void add_user(const RelayArguments& arguments, const Invocation& invocation) {
-    const relay::RelayConfig config = relay::read_relay_file(arguments.file);
+    const relay::RelayConfig config = relay::read_relay_file(*arguments.file);
     if (!config.users)
-        throw ConfigError(arguments.file + " names no users file", "add users = \"users.toml\" to [relay]");
+        throw ConfigError(*arguments.file + " names no users file", "add users = \"users.toml\" to [relay]");
     std::string password;
     {
         const HiddenInput input;
@@ -77,7 +77,7 @@ void add_user(const RelayArguments& arguments, const Invocation& invocation) {
 void run(const RelayArguments& arguments, Invocation& invocation) {
     if (!arguments.new_user.empty()) return add_user(arguments, invocation);
     const FileDescriptor hangup = invocation.stop.release_hangup();
-    relay::run_relay({.file = arguments.file, .stop_fd = invocation.stop.fd(), .reload_fd = hangup.get()});
+    relay::run_relay({.file = *arguments.file, .stop_fd = invocation.stop.fd(), .reload_fd = hangup.get()});
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ void add_relay_command(CLI::App& app, Invocation& invocation) {
     auto arguments = std::make_shared<RelayArguments>();
     CLI::App* command = app.add_subcommand(
         "relay", "Take one stream of changes from an upstream, and serve any number of subscribers from it");
-    command->add_option("file", arguments->file, "The relay's file")->capture_default_str();
+    command->add_option("file", *arguments->file, "The relay's file")->capture_default_str();
     command
         ->add_option(
             "--new-user", arguments->new_user,
@@ -96,7 +96,10 @@ void add_relay_command(CLI::App& app, Invocation& invocation) {
     command->footer(
         "Runs in the foreground. SIGTERM and Ctrl-C end it in good order; SIGHUP reads the users and the\n"
         "certificates anew.");
-    command->callback([arguments, &invocation] { run(*arguments, invocation); });
+    add_relay_status_command(*command, arguments->file, invocation);
+    command->callback([arguments, command, &invocation] {
+        if (command->get_subcommands().empty()) run(*arguments, invocation);
+    });
 }
 
 }  // namespace pgcascade::cli

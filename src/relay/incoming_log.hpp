@@ -9,6 +9,8 @@
 
 #include <pgcascade/lsn.hpp>
 
+#include "relay/traffic.hpp"
+
 namespace pgcascade::relay {
 
 // What one upstream sends, in the relay's log: of a feed, or the WAL. Shared by its receiver, who writes, the
@@ -25,6 +27,8 @@ class IncomingLog {
 
     // Who wants to be told that more is readable, or that something was taken away. Set before anybody runs.
     std::function<void()> on_news = [] {};
+
+    mutable Traffic traffic;
 
     // The log has reached its limit: nothing is to be received until it has room again.
     bool is_full() const { return is_full_; }

@@ -42,8 +42,12 @@ void LogKeeper::stop() {
 }
 
 void LogKeeper::sync() {
-    for (const Kept& kept : logs_)
-        if (kept.log->sync()) kept.on_durable();
+    for (const Kept& kept : logs_) {
+        const SteadyTime begun = steady_now();
+        if (!kept.log->sync()) continue;
+        sync_seconds_.Observe(std::chrono::duration<double>{steady_now() - begun}.count());
+        kept.on_durable();
+    }
 }
 
 void LogKeeper::tidy() {

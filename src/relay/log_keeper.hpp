@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <prometheus/histogram.h>
+
 #include "base/clock.hpp"
 #include "relay/incoming_log.hpp"
 #include "relay/relay_file.hpp"
@@ -23,8 +25,10 @@ class LogKeeper {
         std::function<void()> on_durable;             // more of it is on disk
         std::function<bool(const Slot&)> is_held_by;  // whether a slot holds it back
     };
-    LogKeeper(std::vector<Kept> logs, SlotStore& slots, const RelayConfig& config)
-        : logs_(std::move(logs)), slots_(slots), config_(config) {}
+    // `sync_seconds`: is told how long the disk takes.
+    LogKeeper(std::vector<Kept> logs, SlotStore& slots, const RelayConfig& config,
+              prometheus::Histogram& sync_seconds)
+        : logs_(std::move(logs)), slots_(slots), config_(config), sync_seconds_(sync_seconds) {}
 
     // There is something to be brought to disk. Any thread.
     void on_news() const { news_.wake(); }
@@ -46,6 +50,7 @@ class LogKeeper {
     const std::vector<Kept> logs_;
     SlotStore& slots_;
     const RelayConfig& config_;
+    prometheus::Histogram& sync_seconds_;
     Waker news_;
     std::atomic<bool> is_stopping_{false};
     SteadyTime synced_{};

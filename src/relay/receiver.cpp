@@ -63,6 +63,7 @@ void Receiver::receive() {
         throw;
     } catch (const Error& problem) {
         connection_.reset();
+        log_.traffic.is_connected = false;
         abandon_session();
         // What was whole before the end came: the next session goes on behind it.
         if (gathered_bytes() > 0)
@@ -79,6 +80,7 @@ void Receiver::take_arrived() {
     bool has_heard = false;
     while (const auto bytes = connection_->receive()) {
         has_heard = true;
+        log_.traffic.on_received(bytes->size());
         has_news |= take(*bytes);
         if (gathered_bytes() >= kGatheredBytes) write_and_publish();
     }
@@ -88,6 +90,7 @@ void Receiver::take_arrived() {
         is_pinged_ = false;
         backoff_.reset();
         log_.set_problem({});
+        if (!log_.traffic.is_connected) log_.traffic.on_connected();
     }
     if (connection_->timeline_has_ended()) {
         send_position();

@@ -15,9 +15,11 @@
 #include <pgcascade/error.hpp>
 
 #include "base/diagnostics.hpp"
+#include "base/service_manager.hpp"
 #include "relay/directory_lock.hpp"
 #include "relay/feed_receiver.hpp"
 #include "relay/log_keeper.hpp"
+#include "relay/metrics.hpp"
 #include "relay/server.hpp"
 #include "relay/tls.hpp"
 #include "relay/wal_receiver.hpp"
@@ -80,6 +82,7 @@ class Relay {
     std::vector<std::unique_ptr<Receiver>> receivers_;
     std::unique_ptr<LogKeeper> keeper_;
     std::unique_ptr<Server> server_;
+    std::unique_ptr<MetricsServer> metrics_;
     std::vector<std::thread> threads_;
 
     Waker failed_;
@@ -154,7 +157,7 @@ void Relay::start_receiving() {
     if (wal_)
         add(*wal_, std::make_unique<WalReceiver>(*wal_, slots_, timeout, stop_receiving_.fd()),
             [](const Slot& slot) { return !slot.is_logical(); });
-    keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config);
+    keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config, state_.log_sync_seconds);
     start_thread([this] { keeper_->run(); });
     for (const auto& receiver : receivers_) start_thread([receiver = receiver.get()] { receiver->run(); });
 }
@@ -168,8 +171,10 @@ bool Relay::is_of_database(const Slot& slot, const Feed& feed) const {
 }
 
 void Relay::serve(const RelayOptions& options) {
+    if (state_.config.metrics) metrics_ = std::make_unique<MetricsServer>(state_);
     server_ = std::make_unique<Server>(state_);
     start_receiving();
+    service_manager::tell_ready();
     for (;;) {
         std::array<pollfd, 3> waited{
             {{options.stop_fd, POLLIN, 0}, {options.reload_fd, POLLIN, 0}, {failed_.fd(), POLLIN, 0}}};
@@ -182,6 +187,7 @@ void Relay::serve(const RelayOptions& options) {
         if (waited[1].revents == 0) continue;
         signalfd_siginfo signal{};
         static_cast<void>(::read(options.reload_fd, &signal, sizeof signal));
+        service_manager::tell_reloading();
         try {
             reload();
             diagnostics::info("users and certificates were read anew");
@@ -189,8 +195,10 @@ void Relay::serve(const RelayOptions& options) {
             diagnostics::error(problem);
             diagnostics::warning("users and certificates stay as they were");
         }
+        service_manager::tell_ready();
     }
     diagnostics::info("stopping");
+    service_manager::tell_stopping();
     stop_receiving_.wake();
     server_->stop(kPatienceWithClients);
 }

@@ -55,6 +55,7 @@ struct RelayConfig {
     std::optional<std::filesystem::path> users;
     std::vector<AddressRange> trust;  // who needs no password: none but this machine's own addresses
     std::optional<TlsFiles> tls;
+    std::optional<ListenAddress> metrics;   // where Prometheus finds them; an address, no name
     std::optional<std::int64_t> max_bytes;  // of each feed's log, and of the WAL's; nothing: no limit
     WhenFull when_full = WhenFull::kInvalidate;
     int threads = 1;

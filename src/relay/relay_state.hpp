@@ -7,6 +7,7 @@
 
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <prometheus/histogram.h>
 
 #include "relay/bell.hpp"
 #include "relay/feed.hpp"
@@ -34,7 +35,12 @@ struct RelayState {
     std::atomic<std::shared_ptr<const std::string>> tls_binding{};  // the certificate's hash, for SCRAM
 
     SessionList sessions{};
+    std::atomic<int> connections{0};  // those that have not logged in, too
     std::atomic<std::uint64_t> failed_logins{0};
+
+    // How long it takes to bring what was received to disk.
+    prometheus::Histogram log_sync_seconds{{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                            0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0}};
 };
 
 }  // namespace pgcascade::relay

@@ -36,14 +36,18 @@ class RelayTableReader {
     WhenFull read_when_full(const Entry& entry) const;
     std::filesystem::path read_path(const Entry& entry) const;
 
+    ListenAddress read_metrics(const Entry& entry) const;
+
     void check_tls(int line);
     void check_users(int line) const;
+    void check_metrics(int line) const;
 
     const TomlFile& toml_;
     const Entry& table_;
     RelayConfig& config_;
     std::uint16_t port_ = kPort;  // of Unix sockets
     TlsFiles tls_;
+    bool is_metrics_public_ = false;
 };
 
 void RelayTableReader::read() {
@@ -51,13 +55,16 @@ void RelayTableReader::read() {
         toml_.table(table_), "[relay]",
         {"listen", "port", "directory", "users", "trust", "tls_certificate", "tls_key", "max_bytes",
          "when_full", "threads", "connections", "connections_per_address_before_login", "login_timeout",
-         "wal_sender_timeout", "wal_receiver_timeout"});
+         "wal_sender_timeout", "wal_receiver_timeout", "metrics", "metrics_public"});
     int listen_line = table_.line;
     int tls_line = table_.line;
+    int metrics_line = table_.line;
     for (const Entry& entry : entries) {
         if (entry.key == "port") port_ = static_cast<std::uint16_t>(toml_.integer(entry, 1, 65535));
         if (entry.key == "listen") listen_line = entry.line;
         if (entry.key.starts_with("tls_")) tls_line = entry.line;
+        if (entry.key == "metrics" || (entry.key == "metrics_public" && metrics_line == table_.line))
+            metrics_line = entry.line;
     }
     config_.listen = {{.host = "127.0.0.1", .port = kPort}};
     for (const Entry& entry : entries) {
@@ -69,6 +76,7 @@ void RelayTableReader::read() {
                    "write directory = \"…\": where the relay keeps its log and its slots");
     check_tls(tls_line);
     check_users(listen_line);
+    check_metrics(metrics_line);
 }
 
 void RelayTableReader::read_key(const Entry& entry) {
@@ -78,6 +86,8 @@ void RelayTableReader::read_key(const Entry& entry) {
     if (entry.key == "trust") config_.trust = read_trust(entry);
     if (entry.key == "tls_certificate") tls_.certificate = read_path(entry);
     if (entry.key == "tls_key") tls_.key = read_path(entry);
+    if (entry.key == "metrics") config_.metrics = read_metrics(entry);
+    if (entry.key == "metrics_public") is_metrics_public_ = toml_.boolean(entry);
     if (entry.key == "when_full") config_.when_full = read_when_full(entry);
 }
 
@@ -182,6 +192,16 @@ std::filesystem::path RelayTableReader::read_path(const Entry& entry) const {
     return path.has_filename() ? path : path.parent_path();  // without a slash at the end
 }
 
+// No name: what it stands for may be another address tomorrow.
+ListenAddress RelayTableReader::read_metrics(const Entry& entry) const {
+    const std::string text = toml_.text(entry);
+    const auto address = parse_tcp_address(text);
+    if (!address || !Address::parse(address->host))
+        toml_.fail(entry.line, fmt::format("metrics is \"{}\", which is no address with a port", text),
+                   "write \"127.0.0.1:9187\", with an IPv6 address in brackets: \"[::1]:9187\"");
+    return *address;
+}
+
 void RelayTableReader::check_tls(int line) {
     if (tls_.certificate.empty() != tls_.key.empty())
         toml_.fail(line, tls_.key.empty() ? "tls_certificate needs tls_key" : "tls_key needs tls_certificate",
@@ -205,6 +225,18 @@ void RelayTableReader::check_users(int line) const {
                        fmt::format("nobody could log in on {}: there are no users", address.to_string()),
                        "write users = \"users.toml\"; or trust = [\"local\", \"127.0.0.1\"], where nobody "
                        "on this machine needs a password");
+}
+
+// Nobody is asked for a password there.
+void RelayTableReader::check_metrics(int line) const {
+    if (!config_.metrics && is_metrics_public_)
+        toml_.fail(line, "metrics_public needs metrics", "write metrics = \"10.0.0.5:9187\": where they are");
+    if (!config_.metrics || is_metrics_public_ || Address::parse(config_.metrics->host)->is_loopback())
+        return;
+    toml_.fail(line,
+               fmt::format("metrics is {}, which other machines can reach", config_.metrics->to_string()),
+               "whoever connects there may read them: write metrics_public = true beside it where that is "
+               "meant, or \"127.0.0.1:9187\"");
 }
 
 }  // namespace

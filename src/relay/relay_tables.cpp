@@ -8,6 +8,7 @@
 
 #include "base/clock.hpp"
 #include "protocol/backend_message.hpp"
+#include "relay/operator_view.hpp"
 
 namespace pgcascade::relay {
 
@@ -54,21 +55,12 @@ Cell transaction_or_null(std::uint64_t transaction) {
     return std::to_string(static_cast<std::uint32_t>(transaction));
 }
 
-const Feed* find_feed(const RelayState& relay, const std::string& name) {
-    const auto found = std::find_if(relay.feeds.begin(), relay.feeds.end(),
-                                    [&](const auto& feed) { return feed->name() == name; });
-    return found == relay.feeds.end() ? nullptr : found->get();
+Cell lag_or_null(Lsn position, Lsn newest) {
+    if (!position || !newest) return std::nullopt;
+    return std::to_string(std::max<std::int64_t>(0, distance(position, newest)));
 }
 
-std::optional<Lsn> received_wal(const RelayState& relay) {
-    if (!relay.wal || relay.wal->log() == nullptr) return std::nullopt;
-    return relay.wal->log()->readable().lsn;
-}
-
-std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, const RelayState& relay) {
-    const Lsn newest = feed == nullptr ? received_wal(relay).value_or(slot.position) : feed->mark().upto;
-    const bool holds = slot.position && !slot.is_invalidated();
-    const std::int64_t retained = holds ? std::max<std::int64_t>(0, distance(slot.position, newest)) : 0;
+std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, SlotLags& lags) {
     const auto idle =
         slot.inactive_since
             ? std::chrono::duration_cast<std::chrono::seconds>(now() - *slot.inactive_since).count()
@@ -87,7 +79,7 @@ std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, const RelayState&
             : slot.position       ? Cell{"reserved"}
                                   : Cell{},
             std::nullopt,
-            std::to_string(retained),
+            std::to_string(lags.lag_bytes(slot)),
             boolean(slot.two_phase),
             boolean(false),
             slot.invalidation_reason,
@@ -95,36 +87,41 @@ std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, const RelayState&
             boolean(false),
             boolean(slot.inactive_since.has_value()),
             fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(since)),
-            std::to_string(idle)};
+            std::to_string(idle),
+            std::to_string(lags.retained_log_bytes(slot))};
 }
 
 void append_slots(std::string& out, const RelayState& relay) {
-    TableAnswer answer{out, {"slot_name",      "is_logical",      "plugin",
-                             "database",       "temporary",       "active",
-                             "active_pid",     "restart_lsn",     "confirmed_flush_lsn",
-                             "wal_status",     "safe_wal_size",   "retained_bytes",
-                             "two_phase",      "conflicting",     "invalidation_reason",
-                             "failover",       "synced",          "is_inactive",
-                             "inactive_since", "inactive_seconds"}};
-    for (const Slot& slot : relay.slots.list())
-        answer.add(slot_row(slot, find_feed(relay, slot.feed), relay));
+    TableAnswer answer{out, {"slot_name",      "is_logical",       "plugin",
+                             "database",       "temporary",        "active",
+                             "active_pid",     "restart_lsn",      "confirmed_flush_lsn",
+                             "wal_status",     "safe_wal_size",    "retained_bytes",
+                             "two_phase",      "conflicting",      "invalidation_reason",
+                             "failover",       "synced",           "is_inactive",
+                             "inactive_since", "inactive_seconds", "retained_log_bytes"}};
+    SlotLags lags{relay};
+    for (const Slot& slot : relay.slots.list()) answer.add(slot_row(slot, find_feed(relay, slot.feed), lags));
     answer.end();
 }
 
 void append_sessions(std::string& out, const RelayState& relay) {
     TableAnswer answer{out,
                        {"pid", "client", "user", "database", "application_name", "slot", "feed", "write_lsn",
-                        "flush_lsn", "apply_lsn", "lag_bytes"}};
+                        "flush_lsn", "apply_lsn", "lag_bytes", "state", "sent_lsn", "sent_lag_bytes",
+                        "write_lag_bytes", "apply_lag_bytes"}};
     for (const SessionInfo& session : relay.sessions.list()) {
         const Feed* feed = find_feed(relay, session.feed);
-        const bool has_lag = (feed != nullptr || session.streams_wal) && session.flushed;
-        const Lsn newest =
-            feed != nullptr ? feed->mark().upto : received_wal(relay).value_or(session.flushed);
-        const std::int64_t lag = has_lag ? distance(session.flushed, newest) : 0;
+        const Lsn newest = feed != nullptr       ? feed->mark().upto
+                           : session.streams_wal ? received_wal(relay)
+                                                 : Lsn{};
+        // It is told from time to time only; what the client has written was sent.
+        const Lsn sent = session.sent ? std::max(session.sent->load(), session.written) : Lsn{};
         answer.add({std::to_string(session.pid), session.client.to_string(), session.user, session.database,
                     session.application_name, session.slot, session.feed, lsn_or_null(session.written),
                     lsn_or_null(session.flushed), lsn_or_null(session.applied),
-                    has_lag ? Cell{std::to_string(std::max<std::int64_t>(0, lag))} : std::nullopt});
+                    lag_or_null(session.flushed, newest), session.sent ? "streaming" : "idle",
+                    lsn_or_null(sent), lag_or_null(sent, newest), lag_or_null(session.written, newest),
+                    lag_or_null(session.applied, newest)});
     }
     answer.end();
 }
@@ -132,14 +129,17 @@ void append_sessions(std::string& out, const RelayState& relay) {
 void append_feeds(std::string& out, const RelayState& relay) {
     TableAnswer answer{out,
                        {"feed", "database", "publications", "upstream", "slot", "received_lsn", "durable_lsn",
-                        "log_bytes", "problem"}};
+                        "log_bytes", "problem", "state", "begin_lsn", "end_lsn"}};
     for (const auto& feed : relay.feeds) {
         const std::string problem = feed->problem();
+        const auto range = log_range(*feed);
         answer.add({feed->name(), feed->config().database,
                     fmt::format("{}", fmt::join(feed->config().publications, ",")),
                     feed->config().upstream.conninfo.redacted(), feed->config().upstream.slot,
                     lsn_or_null(feed->mark().upto), lsn_or_null(feed->durable()),
-                    std::to_string(feed->bytes()), problem.empty() ? Cell{} : problem});
+                    std::to_string(feed->bytes()), problem.empty() ? Cell{} : problem, state_of(*feed),
+                    range ? Cell{range->begin.to_string()} : std::nullopt,
+                    range ? Cell{range->end.to_string()} : std::nullopt});
     }
     answer.end();
 }
@@ -147,7 +147,7 @@ void append_feeds(std::string& out, const RelayState& relay) {
 void append_wal(std::string& out, const RelayState& relay) {
     TableAnswer answer{out,
                        {"upstream", "slot", "timeline", "begin_lsn", "received_lsn", "durable_lsn",
-                        "log_bytes", "xmin", "catalog_xmin", "problem"}};
+                        "log_bytes", "xmin", "catalog_xmin", "problem", "state"}};
     if (relay.wal) {
         const UpstreamSlot& upstream = relay.wal->config().upstream;
         const log::WalLog* log = relay.wal->log();
@@ -160,7 +160,8 @@ void append_wal(std::string& out, const RelayState& relay) {
                     log == nullptr ? Cell{} : lsn_or_null(log->begin().lsn), lsn_or_null(received.lsn),
                     log == nullptr ? Cell{} : lsn_or_null(log->durable().lsn),
                     std::to_string(relay.wal->bytes()), transaction_or_null(horizon.xmin),
-                    transaction_or_null(horizon.catalog_xmin), problem.empty() ? Cell{} : problem});
+                    transaction_or_null(horizon.catalog_xmin), problem.empty() ? Cell{} : problem,
+                    state_of(*relay.wal)});
     }
     answer.end();
 }

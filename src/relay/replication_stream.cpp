@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kLargestMessage = 64 * 1024;  // of a client that streams: status updates, nothing long
 constexpr std::chrono::hours kLong{24};
+constexpr std::chrono::milliseconds kTellSentInterval{100};
 
 // Of a stream that brings more than this, what comes in up to that time is sent together: to send it in small
 // pieces, and to wake each client for each of them, would take most of the time. A slower one is never held
@@ -25,11 +26,12 @@ constexpr std::chrono::milliseconds kLongestGathering{20};
 }  // namespace
 
 ReplicationStream::ReplicationStream(Wire& wire, StreamSource& source, Bell& bell,
-                                     std::chrono::milliseconds timeout)
+                                     std::chrono::milliseconds timeout, std::atomic<Lsn>& sent)
     : wire_(wire),
       source_(source),
       bell_(bell),
       timeout_(timeout),
+      sent_(sent),
       wake_(wire.executor()),
       heard_(steady_now()) {}
 
@@ -99,6 +101,7 @@ asio::awaitable<void> ReplicationStream::send() {
     while (!client_is_done_ && !source_.has_ended()) {
         const std::uint64_t sent = co_await source_.send_some(wire_);
         sent_at_once_ += sent;
+        tell_sent();
         append_keepalive_where_due();
         const bool has_waited = !wire_.out().empty();  // for the client to take it: much may have come
         co_await wire_.flush();
@@ -125,16 +128,27 @@ void ReplicationStream::append_keepalive_where_due() {
     is_pinged_ |= must_ping;
 }
 
+// To know it, a lock of the feed is taken, or its index read: not for every message of every session.
+void ReplicationStream::tell_sent() {
+    is_sent_told_ = steady_now() >= sent_due_;
+    if (!is_sent_told_) return;
+    sent_.store(source_.given(), std::memory_order_relaxed);
+    sent_due_ = steady_now() + kTellSentInterval;
+}
+
 asio::awaitable<void> ReplicationStream::let_gather(std::uint64_t burst) {
     const std::chrono::milliseconds pause{burst / kGatheredBytesAMillisecond};
     asio::steady_timer timer{wire_.executor(), std::min(pause, kLongestGathering)};
     co_await timer.async_wait(asio::use_awaitable);
 }
 
-// Until the bell rings, the client says something, or it is time to ask whether it lives.
+// Until the bell rings, the client says something, or it is time to ask whether it lives, or to tell
+// operators.
 asio::awaitable<void> ReplicationStream::sleep() {
     const bool asks = timeout_.count() > 0 && !is_pinged_;
-    wake_.expires_at(asks ? heard_ + timeout_ / 2 : steady_now() + kLong);
+    SteadyTime until = asks ? heard_ + timeout_ / 2 : steady_now() + kLong;
+    if (!is_sent_told_) until = std::min(until, sent_due_);
+    wake_.expires_at(until);
     boost::system::error_code cancelled;
     co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 
@@ -38,7 +39,9 @@ class StreamSource {
 class ReplicationStream {
   public:
     // `bell` rings when the source may have more. `timeout`: how long a client may say nothing; 0: for ever.
-    ReplicationStream(Wire& wire, StreamSource& source, Bell& bell, std::chrono::milliseconds timeout);
+    // `sent` follows source.given(), for operators.
+    ReplicationStream(Wire& wire, StreamSource& source, Bell& bell, std::chrono::milliseconds timeout,
+                      std::atomic<Lsn>& sent);
 
     // Until the client, or the source, ends the stream in good order. Throws ServerError (57P01 after
     // stop()), ProtocolError, boost::system::system_error.
@@ -56,11 +59,13 @@ class ReplicationStream {
     asio::awaitable<void> let_gather(std::uint64_t burst);
     void take(std::string_view message);
     void append_keepalive_where_due();
+    void tell_sent();
 
     Wire& wire_;
     StreamSource& source_;
     Bell& bell_;
     const std::chrono::milliseconds timeout_;
+    std::atomic<Lsn>& sent_;
 
     asio::steady_timer wake_;
     std::uint64_t sent_at_once_ = 0;  // since there was nothing to be sent
@@ -69,6 +74,8 @@ class ReplicationStream {
     bool keepalive_wanted_ = false;  // by the client
     bool is_pinged_ = false;         // and has not answered yet
     SteadyTime heard_;               // of the client
+    SteadyTime sent_due_;            // when sent_ may be told again
+    bool is_sent_told_ = false;
     bool is_over_ = false;
     std::exception_ptr failure_;
 };

@@ -1,6 +1,5 @@
 #include "relay/server.hpp"
 
-#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -73,7 +72,6 @@ class Server::Impl {
     std::size_t next_loop_ = 0;
     std::vector<std::unique_ptr<tcp::acceptor>> tcp_;
     std::vector<std::unique_ptr<LocalProtocol::acceptor>> local_;
-    std::atomic<int> connections_{0};
 };
 
 Server::Impl::Impl(RelayState& relay) : relay_(relay) {
@@ -156,7 +154,7 @@ asio::awaitable<void> Server::Impl::accept_from(Acceptor& acceptor) {
 // -- Sessions --
 
 void Server::Impl::begin_session(Wire::Socket socket, Loop& loop) {
-    if (connections_ >= relay_.config.connections) return;  // closes it
+    if (relay_.connections >= relay_.config.connections) return;  // closes it
     std::shared_ptr<Session> session;
     try {
         Wire wire{std::move(socket)};
@@ -166,10 +164,10 @@ void Server::Impl::begin_session(Wire::Socket socket, Loop& loop) {
     } catch (const boost::system::system_error&) {  // it is gone already
         return;
     }
-    ++connections_;
+    ++relay_.connections;
     asio::co_spawn(
         loop.context, [session]() -> asio::awaitable<void> { co_await session->run(); },
-        [this](const std::exception_ptr&) { --connections_; });
+        [this](const std::exception_ptr&) { --relay_.connections; });
 }
 
 void Server::Impl::ring(const IncomingLog& log) {

@@ -71,7 +71,7 @@ asio::awaitable<void> Session::log_in() {
     if (outcome.index() != 0) throw ConnectionError("canceling authentication due to timeout");
     if (failure) std::rethrow_exception(failure);
     admission_.reset();
-    static_cast<void>(facts());
+    static_cast<void>(known_facts());
 }
 
 // A failure ends the wait for the deadline, too.
@@ -87,7 +87,10 @@ asio::awaitable<void> Session::try_to_log_in(std::exception_ptr& failure) {
 void Session::greet() {
     enlist();
     std::string& out = wire_.out();
-    for (const auto& [name, value] : facts().parameters) protocol::append_parameter_status(out, name, value);
+    // Who only asks how the relay is gets in even where that is why it could not be reached yet.
+    const bool only_asks = client_.replication == Client::Replication::kNone;
+    const UpstreamFacts known = only_asks ? known_facts().value_or(UpstreamFacts{}) : facts();
+    for (const auto& [name, value] : known.parameters) protocol::append_parameter_status(out, name, value);
     protocol::append_parameter_status(out, postgres::kRelayParameter, "1");
     protocol::append_parameter_status(out, "application_name", client_.application_name);
     protocol::append_parameter_status(out, "is_superuser", "off");
@@ -194,12 +197,26 @@ Feed& Session::home_feed() const {
                       "no feed of this relay that this user may read is of that database");
 }
 
+// Of the WAL, whose timeline is the log's, which may not have come to the upstream's yet; or of a feed.
+std::optional<UpstreamFacts> Session::known_facts() const {
+    if (!is_of_wal()) return home_feed().facts();
+    const bool only_asks = client_.replication == Client::Replication::kNone;
+    const Wal& relayed = only_asks ? *relay_.wal : permitted_wal();
+    auto facts = relayed.facts();
+    if (facts) facts->timeline = relayed.log()->readable().timeline;
+    return facts;
+}
+
 UpstreamFacts Session::facts() const {
-    if (client_.replication == Client::Replication::kPhysical) return wal_facts();
-    // Whoever only looks on needs no database.
-    if (client_.replication == Client::Replication::kNone && relay_.feeds.empty()) return wal_facts();
-    if (auto facts = home_feed().facts()) return *facts;
-    throw ServerError("the relay has not reached its upstream yet", "57P03", home_feed().problem());
+    if (auto facts = known_facts()) return *facts;
+    throw ServerError("the relay has not reached its upstream yet", "57P03",
+                      is_of_wal() ? relay_.wal->problem() : home_feed().problem());
+}
+
+// Whoever only looks on needs no database where there are no feeds.
+bool Session::is_of_wal() const {
+    return client_.replication == Client::Replication::kPhysical ||
+           (client_.replication == Client::Replication::kNone && relay_.feeds.empty());
 }
 
 Feed& Session::feed_for(const std::vector<std::string>& publications) const {

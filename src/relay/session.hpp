@@ -77,6 +77,7 @@ class Session : public std::enable_shared_from_this<Session> {
     void note_status(const protocol::StandbyStatusUpdate& status) const;
     [[noreturn]] static void throw_invalidated(const SlotLease& lease);
 
+    Wal& permitted_wal() const;
     Wal& wal() const;
     Feed& home_feed() const;
     Feed& feed_for(const std::vector<std::string>& publications) const;
@@ -84,7 +85,8 @@ class Session : public std::enable_shared_from_this<Session> {
     const SlotLease* own_temporary_slot(const std::string& name) const;
     void check_logical() const;
     UpstreamFacts facts() const;
-    UpstreamFacts wal_facts() const;
+    std::optional<UpstreamFacts> known_facts() const;
+    bool is_of_wal() const;
     Lsn own_position() const;
     int pid() const { return static_cast<int>(identity_.pid); }
     protocol::TransactionStatus transaction_status() const;

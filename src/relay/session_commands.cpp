@@ -121,9 +121,14 @@ const SlotLease* Session::own_temporary_slot(const std::string& name) const {
 
 asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLog& log,
                                           const std::string& slot) {
-    ReplicationStream stream{wire_, source, *bells_.at(&log), relay_.config.wal_sender_timeout};
-    relay_.sessions.update(identity_.pid, [&](SessionInfo& info) { info.slot = slot; });
+    const auto sent = std::make_shared<std::atomic<Lsn>>(source.given());
+    ReplicationStream stream{wire_, source, *bells_.at(&log), relay_.config.wal_sender_timeout, *sent};
+    relay_.sessions.update(identity_.pid, [&](SessionInfo& info) {
+        info.sent = sent;
+        info.slot = slot;
+    });
     std::optional<protocol::Report> last_words;
+    wire_.count_sent_in(&log.traffic.sent_bytes);
     stream_ = &stream;
     try {
         co_await stream.run();
@@ -131,6 +136,12 @@ asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLo
         last_words = report_of(problem, "FATAL");
     }
     stream_ = nullptr;
+    wire_.count_sent_in(nullptr);
+    relay_.sessions.update(identity_.pid, [](SessionInfo& info) {
+        info.slot = info.feed = {};
+        info.sent = nullptr;
+        info.written = info.flushed = info.applied = {};
+    });
     if (last_words) throw SessionEnd{*last_words};
 }
 

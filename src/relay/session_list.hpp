@@ -1,8 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,7 +27,8 @@ struct SessionInfo {
     std::string slot;  // it streams for; empty: none
     std::string feed;  // empty while it streams WAL
     bool streams_wal = false;
-    Lsn written;  // while it streams: what the client says
+    std::shared_ptr<const std::atomic<Lsn>> sent;  // whole, while it streams; null: it does not
+    Lsn written;                                   // while it streams: what the client says
     Lsn flushed;
     Lsn applied;
     Timestamp heard;

@@ -26,29 +26,25 @@ constexpr std::chrono::milliseconds kLookAgain{20};
 
 // -- Whose WAL it is --
 
-Wal& Session::wal() const {
+Wal& Session::permitted_wal() const {
     if (!relay_.wal)
         throw ServerError("this relay relays no WAL", "0A000",
                           "its relay.toml has no [wal]; replicate from a server or from another relay");
     if (!client_.rights.physical)
         throw ServerError(fmt::format("permission denied: user \"{}\" may not have the WAL", client_.user),
                           "42501", "set physical = true for this user in the relay's users file");
-    if (relay_.wal->log() == nullptr || relay_.wal->log()->readable().timeline.value == 0)
-        throw ServerError("the relay has not reached its upstream yet", "57P03", relay_.wal->problem());
     return *relay_.wal;
 }
 
-// The timeline is that of the log, which may not have come to the upstream's yet.
-UpstreamFacts Session::wal_facts() const {
-    const Wal& served = wal();
-    UpstreamFacts facts = served.facts().value_or(UpstreamFacts{});
-    facts.timeline = served.log()->readable().timeline;
-    return facts;
+Wal& Session::wal() const {
+    Wal& relayed = permitted_wal();
+    if (relayed.log() == nullptr || relayed.log()->readable().timeline.value == 0)
+        throw ServerError("the relay has not reached its upstream yet", "57P03", relayed.problem());
+    return relayed;
 }
 
 Lsn Session::own_position() const {
-    if (client_.replication == Client::Replication::kPhysical || relay_.feeds.empty())
-        return wal().log()->readable().lsn;
+    if (is_of_wal()) return wal().log()->readable().lsn;
     return home_feed().mark().upto;
 }
 

@@ -95,6 +95,11 @@ asio::awaitable<void> Wire::send(std::string_view bytes) {
         co_await asio::async_write(*tls_, asio::buffer(bytes.data(), bytes.size()), use_awaitable);
     else
         co_await asio::async_write(socket_, asio::buffer(bytes.data(), bytes.size()), use_awaitable);
+    add_sent(bytes.size());
+}
+
+void Wire::add_sent(std::uint64_t bytes) const {
+    if (sent_bytes_ != nullptr) sent_bytes_->fetch_add(bytes, std::memory_order_relaxed);
 }
 
 asio::awaitable<void> Wire::flush() {
@@ -126,6 +131,7 @@ asio::awaitable<std::uint64_t> Wire::send_file(int fd, std::uint64_t offset, std
                                          std::min<std::uint64_t>(kFileBytesAtOnce, bytes - done));
         if (count == 0) break;
         if (count > 0) {
+            add_sent(static_cast<std::uint64_t>(count));
             done += static_cast<std::uint64_t>(count);
             if (done < bytes) co_await asio::post(socket_.get_executor(), use_awaitable);
         } else if (errno == EAGAIN) {

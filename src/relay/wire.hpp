@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,6 +47,9 @@ class Wire {
     // shorter.
     asio::awaitable<std::uint64_t> send_file(int fd, std::uint64_t offset, std::uint64_t bytes);
 
+    // From now on adds what it sends to that counter, before encryption; null: to none.
+    void count_sent_in(std::atomic<std::uint64_t>* counter) { sent_bytes_ = counter; }
+
     // False once something was sent in part only: what followed would be taken for the rest of it.
     bool is_whole() const { return is_whole_; }
 
@@ -56,6 +60,7 @@ class Wire {
   private:
     asio::awaitable<void> receive_more();
     asio::awaitable<void> send(std::string_view bytes);
+    void add_sent(std::uint64_t bytes) const;
 
     Socket socket_;
     std::unique_ptr<asio::ssl::stream<Socket&>> tls_;
@@ -64,6 +69,7 @@ class Wire {
     std::size_t used_ = 0;  // of it
     std::string out_;
     bool is_whole_ = true;
+    std::atomic<std::uint64_t>* sent_bytes_ = nullptr;
 };
 
 }  // namespace pgcascade::relay

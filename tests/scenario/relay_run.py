@@ -40,8 +40,8 @@ class Relay:
             text += f'slot = "relay_{name}"\ncreate_slot = true\n'
         self.file.write_text(text)
 
-    def start(self, wait=True):
-        self.program = self.start_program("relay", self.file)
+    def start(self, wait=True, **options):
+        self.program = self.start_program("relay", self.file, **options)
         if wait:
             self.program.wait_for_stderr("receiving from")
         return self

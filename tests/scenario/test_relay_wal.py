@@ -1,11 +1,15 @@
 """pgcascade relay, for WAL: real standbys behind it get what the upstream wrote, byte for byte."""
 
 import filecmp
+import json
+import re
 import signal
 import threading
+import urllib.request
 
 import pytest
 
+from pg_node import free_port
 from relay_clients import slots
 from relay_run import Relay
 from relay_wal import create_physical_slot, lsn, physically, standby_behind, wait_for_wal, wal_of
@@ -355,3 +359,54 @@ def test_relay_goes_over_to_the_next_host_of_its_upstream(nodes, primary, relay)
     fill(other, 101, 200)
     wait_for_items(leaf, 200)
     assert same_table(leaf, other)
+
+
+# -- what operators see ------------------------------------------------------------------------------------------
+
+
+def test_status_and_metrics_tell_of_the_wal_and_its_standbys(nodes, primary, relay, pgcascade):
+    primary.execute(TABLE)
+    metrics = free_port()
+    relay.write_file(wal=primary, metrics=f'"127.0.0.1:{metrics}"')
+    relay.start()
+    standby = standby_behind(nodes, relay, primary, "eu")
+    fill(primary, 1, 1000)
+    wait_for_items(standby, 1000)
+    target = lsn(wait_for_wal(relay, primary))
+
+    def seen():
+        return json.loads(pgcascade("relay", "status", relay.file, "--json").expect(0).stdout)
+
+    wait_for(lambda: seen()["sessions"][0]["flush_lag_bytes"] == 0)
+    status = seen()
+    wal = status["wal"]
+    assert (wal["slot"], wal["state"], wal["timeline"], wal["problem"]) == ("relay_wal", "receiving", 1, None)
+    assert lsn(wal["received_lsn"]) >= lsn(wal["durable_lsn"]) >= target
+    assert wal["log_bytes"] == lsn(wal["received_lsn"]) - lsn(wal["begin_lsn"])
+    [session] = status["sessions"]
+    assert (session["application_name"], session["slot"], session["state"]) == ("eu", "eu", "streaming")
+    assert lsn(session["sent_lsn"]) >= lsn(session["flush_lsn"]) >= target
+    [slot] = status["slots"]
+    assert (slot["slot_name"], slot["active"]) == ("eu", True) and lsn(slot["position"]) >= target
+    text = pgcascade("relay", "status", relay.file).expect(0).stdout
+    assert re.search(r"^receiving  0/\w+ on timeline 1 ", text, re.MULTILINE), text
+    assert re.search(r"^127.0.0.1 +postgres +eu +eu +\(wal\) +streaming ", text, re.MULTILINE), text
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
+        lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    assert float(lines["pgcascade_wal_connected"]) == 1
+    assert float(lines["pgcascade_wal_received_bytes_total"]) >= lsn(wal["received_lsn"]) - lsn(wal["begin_lsn"])
+    assert float(lines["pgcascade_wal_sent_bytes_total"]) > 100_000
+    assert float(lines['pgcascade_slot_active{slot="eu",database=""}']) == 1
+
+    # A standby that is away lags; an upstream that is away is a problem.
+    standby.stop()
+    fill(primary, 1001, 2000)
+    wait_for_wal(relay, primary)
+    [slot] = seen()["slots"]
+    assert slot["active"] is False and slot["lag_bytes"] > 10_000 and slot["retained_log_bytes"] >= slot["lag_bytes"]
+    primary.stop("immediate")
+    relay.program.wait_for_stderr("trying again")
+    down = pgcascade("relay", "status", relay.file, "--json").expect(3)
+    assert json.loads(down.stdout)["wal"]["state"] == "connecting"
+    assert json.loads(down.stdout)["problems"][0]["what"].startswith("wal: ")

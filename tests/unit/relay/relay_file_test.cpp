@@ -251,6 +251,24 @@ TEST_F(RelayFile, TlsTakesBothFiles) {
     expect_error(with("tls_certificate = \"server.crt\"", ""), 9, "tls_key needs tls_certificate", "both");
 }
 
+TEST_F(RelayFile, MetricsStayOnThisMachineUnlessThatIsSaid) {
+    const auto with_metrics = [](const std::string& lines) { return with("[wal]", lines + "\n[wal]"); };
+    EXPECT_FALSE(read(kRelay).metrics);
+    EXPECT_EQ(read(with_metrics("metrics = \"127.0.0.1:9187\"")).metrics,
+              (ListenAddress{.host = "127.0.0.1", .port = 9187}));
+    EXPECT_EQ(read(with_metrics("metrics = \"[::1]:9187\"")).metrics->host, "::1");
+    for (const char* address : {"10.0.0.5:9187", "0.0.0.0:9187", "[::]:9187"})
+        expect_error(with_metrics("metrics = \"" + std::string{address} + "\""), 18,
+                     std::string{"metrics is "} + address + ", which other machines can reach",
+                     "metrics_public = true");
+    const RelayConfig open = read(with_metrics("metrics_public = true\nmetrics = \"10.0.0.5:9187\""));
+    EXPECT_EQ(open.metrics->host, "10.0.0.5");
+    expect_error(with_metrics("metrics_public = true"), 18, "metrics_public needs metrics", "metrics = ");
+    for (const char* address : {"9187", "127.0.0.1", "localhost:9187", "127.0.0.1:0", "./run", "::1:9187"})
+        expect_error(with_metrics("metrics = \"" + std::string{address} + "\""), 18,
+                     "which is no address with a port", "127.0.0.1:9187");
+}
+
 TEST_F(RelayFile, WordOfWhenFullIsOneOfTwo) {
     expect_error(with("\"pause\"", "\"stop\""), 11, "when_full is \"stop\"", "");
     EXPECT_EQ(read(with("\"pause\"", "\"invalidate\"")).when_full, WhenFull::kInvalidate);
