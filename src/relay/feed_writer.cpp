@@ -1,5 +1,8 @@
 #include "relay/feed_writer.hpp"
 
+#include <utility>
+#include <variant>
+
 #include <pgcascade/error.hpp>
 
 #include "protocol/backend_message.hpp"
@@ -34,6 +37,7 @@ const std::string& FeedWriter::append_frame(std::string_view bytes) {
 void FeedWriter::start_session() {
     log_.abandon_entry();
     definitions_.clear();
+    announced_.clear();
     in_transaction_ = false;
     flags_ = 0;
 }
@@ -46,6 +50,11 @@ void FeedWriter::start_session() {
 void FeedWriter::take(const protocol::XLogData& xlog, std::string_view bytes) {
     const FeedMessage message = read_feed_message(xlog.payload);
     if (message.kind == Kind::kBegin && in_transaction_) throw_out_of_place("a Begin within a transaction");
+    const bool is_definition = message.kind == Kind::kRelation || message.kind == Kind::kType;
+    if (is_definition && !in_transaction_) {
+        announced_.emplace_back(bytes);
+        return;
+    }
     const bool needs_transaction = message.kind != Kind::kBegin && message.kind != Kind::kLoneMessage;
     if (needs_transaction && !in_transaction_) throw_out_of_place("a change outside of a transaction");
 
@@ -54,6 +63,7 @@ void FeedWriter::take(const protocol::XLogData& xlog, std::string_view bytes) {
         case Kind::kBegin:
             in_transaction_ = true;
             flags_ = 0;
+            take_announced(xlog);
             break;
         case Kind::kRelation:
             flags_ |= FeedEntry::kHasDefinitions;
@@ -74,6 +84,15 @@ void FeedWriter::take(const protocol::XLogData& xlog, std::string_view bytes) {
             break;
         default:
             break;
+    }
+}
+
+// They follow the Begin, as those of a server would.
+void FeedWriter::take_announced(const protocol::XLogData& begin) {
+    for (const std::string& bytes : std::exchange(announced_, {})) {
+        protocol::XLogData definition = begin;
+        definition.payload = std::get<protocol::XLogData>(protocol::parse_server_message(bytes)).payload;
+        take(definition, bytes);
     }
 }
 

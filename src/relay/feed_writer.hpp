@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "log/feed_log.hpp"
 #include "protocol/replication_message.hpp"
@@ -44,11 +45,14 @@ class FeedWriter {
 
   private:
     const std::string& append_frame(std::string_view bytes);
+    void take_announced(const protocol::XLogData& begin);
 
     log::FeedLog& log_;
     Definitions& definitions_;
     bool in_transaction_ = false;
     std::uint32_t flags_ = 0;  // of the entry under way
+    // Definitions that came before a Begin: a relay sends those that are in force where a session begins.
+    std::vector<std::string> announced_;
     std::string frame_;
 };
 
