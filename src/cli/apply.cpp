@@ -51,7 +51,7 @@ void confirm(const tree::Plan& plan, const ApplyArguments& arguments, int stop_f
     const auto count = std::count_if(plan.steps.begin(), plan.steps.end(), tree::is_disruptive);
     if (arguments.yes || count == 0) return;
     const std::string what =
-        fmt::format("{} of these steps restart{} or stop{} a server, or drop{} a slot", count,
+        fmt::format("{} of these steps restart{} or stop{} a server or a relay, or drop{} a slot", count,
                     count == 1 ? "s" : "", count == 1 ? "s" : "", count == 1 ? "s" : "");
     if (::isatty(STDIN_FILENO) == 0)
         throw ConfigError(what, "`pgcascade plan` shows which; say --yes where nobody can be asked");

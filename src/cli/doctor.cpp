@@ -46,6 +46,7 @@ std::size_t count(const std::vector<Finding>& findings, Severity severity) {
 }
 
 std::string role_of(const Patient& server) {
+    if (server.state->relay) return "relay";
     return server.state->in_recovery ? "standby" : "primary";
 }
 

@@ -41,12 +41,6 @@ bool is_root() {
     return ::geteuid() == 0;
 }
 
-// PG… is libpq's, and for whoever runs this program: a server would keep it, and its walreceiver prefers
-// PGPASSWORD to a passfile. PG_… (PG_OOM_ADJUST_FILE) is the server's own.
-bool is_for_a_server(std::string_view variable) {
-    return !variable.starts_with("PG") || variable.starts_with("PG_");
-}
-
 [[noreturn]] void rethrow(const std::string& doing, const fs::filesystem_error& problem) {
     throw SystemError(doing + ": " + problem.path1().string(), problem.code().value());
 }
@@ -144,6 +138,11 @@ int stop_signal(StopMode mode) {
 }
 
 }  // namespace
+
+// It would keep libpq's, and its walreceiver prefers PGPASSWORD to a passfile. PG_OOM_ADJUST_FILE it needs.
+bool is_for_a_server(std::string_view variable) {
+    return !variable.starts_with("PG") || variable.starts_with("PG_");
+}
 
 LocalServer::LocalServer(Installation installation, Account account, const fs::path& data_directory,
                          int stop_fd)

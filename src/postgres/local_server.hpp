@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/subprocess.hpp"
@@ -18,6 +19,10 @@
 namespace pgcascade::postgres {
 
 enum class StopMode { kSmart, kFast, kImmediate };
+
+// Of the environment: what a server that is started gets. PG… is libpq's, and for whoever runs this program;
+// PG_… is the server's own.
+bool is_for_a_server(std::string_view variable);
 
 // Returns once the server has ended, at once where none runs. A fast stop of an upstream waits until its
 // standbys have received everything. Needs no program of PostgreSQL's. Throws SystemError when it takes

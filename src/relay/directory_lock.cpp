@@ -19,10 +19,15 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
     const fs::path file = directory / "lock";
     fd_ = FileDescriptor{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
     if (!fd_) throw SystemError("can't open " + file.string(), errno);
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
-    if (errno != EWOULDBLOCK) throw SystemError("can't lock " + file.string(), errno);
-    throw Error("another relay works in " + directory.string(),
-                "stop it first, or give this one its own directory");
+    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) throw SystemError("can't lock " + file.string(), errno);
+        throw Error("another relay works in " + directory.string(),
+                    "stop it first, or give this one its own directory");
+    }
+    // Of this second lock, which is free where the first one is, the kernel tells whose it is (F_GETLK).
+    struct flock owner {};
+    owner.l_type = F_WRLCK;
+    if (::fcntl(fd_.get(), F_SETLK, &owner) != 0) throw SystemError("can't lock " + file.string(), errno);
 }
 
 }  // namespace pgcascade::relay

@@ -7,7 +7,7 @@
 namespace pgcascade::relay {
 
 // One relay at a time works in a directory, which is made where it is missing. The lock ends with the
-// process, however that ends.
+// process, however that ends; who holds it is told by postgres/local_relay.hpp.
 class DirectoryLock {
   public:
     // Throws Error where another relay has it, SystemError.

@@ -9,8 +9,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/amount.hpp"
 #include "base/quantity.hpp"
-#include "relay/amount.hpp"
 #include "relay/relay_table.hpp"
 #include "relay/slot.hpp"
 #include "toml/toml_reader.hpp"

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <sys/un.h>
 
+#include "base/amount.hpp"
 #include "base/quantity.hpp"
-#include "relay/amount.hpp"
 
 namespace pgcascade::relay {
 

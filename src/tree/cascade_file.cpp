@@ -8,7 +8,10 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/amount.hpp"
+#include "base/quantity.hpp"
 #include "toml/toml_reader.hpp"
+#include "toml/toml_text.hpp"
 
 namespace pgcascade::tree {
 
@@ -16,6 +19,7 @@ namespace {
 
 using Entry = TomlFile::Entry;
 
+constexpr std::int64_t kKeptBytes = std::int64_t{1} << 30;  // docs/relay_file.md, [wal]
 constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL cuts longer names off
 
 std::string lower_case(std::string text) {
@@ -52,7 +56,14 @@ class CascadeReader {
     postgres::Settings read_settings(const Entry& table) const;
     void refuse_own_setting(const Entry& entry) const;
     Node read_node(const Entry& table, const postgres::Settings& common) const;
+    NodeKind read_kind(const toml::table& table) const;
     void read_node_key(const Entry& entry, Node& node) const;
+    void read_server_key(const Entry& entry, Node& node) const;
+    void read_relay_key(const Entry& entry, Node& node) const;
+    Feed read_feed(const Entry& table, const Node& node) const;
+    std::vector<std::string> read_publications(const Entry& entry) const;
+    void read_relay_settings(const Entry& table, Node& node) const;
+    std::string read_relay_setting(const Entry& entry) const;
     std::string read_slot(const Entry& entry) const;
     std::string read_host(const Entry& entry) const;
     void read_tablespaces(const Entry& table, Node& node) const;
@@ -133,16 +144,43 @@ Node CascadeReader::read_node(const Entry& table, const postgres::Settings& comm
     node.slot = lower_case(node.name);
     for (char& letter : node.slot)
         if (letter == '-' || letter == '.') letter = '_';
-    node.settings = common;
-
-    const auto entries = toml_.entries(
-        toml_.table(table), "[node." + node.name + "]",
-        {"upstream", "host", "port", "data_directory", "create", "slot", "settings", "tablespaces"});
-    for (const Entry& entry : entries) read_node_key(entry, node);
+    const toml::table& keys = toml_.table(table);
+    node.kind = read_kind(keys);
+    const std::string where = "[node." + node.name + "]";
+    if (node.is_relay()) {
+        for (const Entry& entry : toml_.entries(
+                 keys, where,
+                 {"kind", "upstream", "host", "port", "data_directory", "slot", "wal", "feed", "settings"})) {
+            read_node_key(entry, node);
+            read_relay_key(entry, node);
+        }
+    } else {
+        node.settings = common;
+        for (const Entry& entry : toml_.entries(keys, where,
+                                                {"kind", "upstream", "host", "port", "data_directory",
+                                                 "create", "slot", "settings", "tablespaces"})) {
+            read_node_key(entry, node);
+            read_server_key(entry, node);
+        }
+    }
     if (node.data_directory.empty())
         toml_.fail(node.line, fmt::format("node \"{}\" has no data_directory", node.name),
-                   "write data_directory = \"…\": where the server's files are, or shall be");
+                   node.is_relay()
+                       ? "write data_directory = \"…\": where the relay keeps its log and its slots"
+                       : "write data_directory = \"…\": where the server's files are, or shall be");
     return node;
+}
+
+NodeKind CascadeReader::read_kind(const toml::table& table) const {
+    for (const Entry& entry : TomlFile::entries(table)) {
+        if (entry.key != "kind") continue;
+        const std::string kind = toml_.text(entry);
+        if (kind == "relay") return NodeKind::kRelay;
+        if (kind != "server")
+            toml_.fail(entry.line, fmt::format("there is no kind \"{}\" of nodes", kind),
+                       "write kind = \"relay\" or kind = \"server\", which is the default");
+    }
+    return NodeKind::kServer;
 }
 
 void CascadeReader::read_node_key(const Entry& entry, Node& node) const {
@@ -150,11 +188,86 @@ void CascadeReader::read_node_key(const Entry& entry, Node& node) const {
     if (entry.key == "host") node.host = read_host(entry);
     if (entry.key == "port") node.port = static_cast<std::uint16_t>(toml_.integer(entry, 1, 65535));
     if (entry.key == "data_directory") node.data_directory = read_path(entry);
-    if (entry.key == "create") node.create = toml_.boolean(entry);
     if (entry.key == "slot") node.slot = read_slot(entry);
+}
+
+void CascadeReader::read_server_key(const Entry& entry, Node& node) const {
+    if (entry.key == "create") node.create = toml_.boolean(entry);
     if (entry.key == "tablespaces") read_tablespaces(entry, node);
     if (entry.key != "settings") return;
     for (const auto& [name, value] : read_settings(entry)) node.settings[name] = value;
+}
+
+void CascadeReader::read_relay_key(const Entry& entry, Node& node) const {
+    if (entry.key == "wal") {
+        node.wal = toml_.boolean(entry);
+        node.no_wal_line = node.wal ? 0 : entry.line;
+    }
+    if (entry.key == "settings") read_relay_settings(entry, node);
+    if (entry.key != "feed") return;
+    for (const Entry& feed : TomlFile::entries(toml_.table(entry)))
+        node.feeds.push_back(read_feed(feed, node));
+}
+
+Feed CascadeReader::read_feed(const Entry& table, const Node& node) const {
+    Feed feed{table.key, {}, {}, table.line};
+    const std::string where = fmt::format("[node.{}.feed.{}]", node.name, feed.name);
+    if (feed.name.empty() || feed.name != lower_case(feed.name) || !consists_of(feed.name, "_"))
+        toml_.fail(feed.line, fmt::format("\"{}\" can't be the name of a feed", feed.name),
+                   "lower-case letters, digits and '_'");
+    for (const Entry& entry : toml_.entries(toml_.table(table), where, {"database", "publications"})) {
+        if (entry.key == "database") feed.database = toml_.text(entry);
+        if (entry.key == "publications") feed.publications = read_publications(entry);
+    }
+    if (feed.database.empty())
+        toml_.fail(feed.line, where + " has no database",
+                   "write database = \"…\": a feed holds the changes of one database");
+    if (feed.publications.empty())
+        toml_.fail(feed.line, where + " has no publications",
+                   "write publications = [\"…\"]; CREATE PUBLICATION makes one on the primary");
+    return feed;
+}
+
+std::vector<std::string> CascadeReader::read_publications(const Entry& entry) const {
+    std::vector<std::string> publications;
+    for (const Entry& item : toml_.items(entry)) {
+        publications.push_back(toml_.text(item));
+        if (std::count(publications.begin(), publications.end(), publications.back()) > 1)
+            toml_.fail(item.line, fmt::format("publications names \"{}\" twice", publications.back()));
+    }
+    return publications;
+}
+
+void CascadeReader::read_relay_settings(const Entry& table, Node& node) const {
+    const auto entries = toml_.entries(toml_.table(table), "[node." + node.name + ".settings]",
+                                       {"tls_certificate", "tls_key", "max_bytes", "keep", "when_full",
+                                        "threads", "connections", "connections_per_address_before_login",
+                                        "login_timeout", "wal_sender_timeout", "wal_receiver_timeout"});
+    for (const Entry& entry : entries) node.relay_settings[entry.key] = read_relay_setting(entry);
+    if (node.relay_settings.contains("tls_certificate") != node.relay_settings.contains("tls_key"))
+        toml_.fail(table.line, "tls_certificate and tls_key go together", "write both, or neither");
+}
+
+// As docs/relay_file.md has them: a relay that runs is restarted for them, and must come up again.
+std::string CascadeReader::read_relay_setting(const Entry& entry) const {
+    constexpr int kMostThreads = 1024;
+    constexpr int kMostConnections = 1'000'000;
+    if (entry.key == "threads") return std::to_string(toml_.integer(entry, 1, kMostThreads));
+    if (entry.key.starts_with("connections"))
+        return std::to_string(toml_.integer(entry, 1, kMostConnections));
+    if (entry.key.starts_with("tls_")) return toml_text(read_path(entry).string());
+    const std::string text = toml_.text(entry);
+    if (entry.key == "when_full" && text != "invalidate" && text != "pause")
+        toml_.fail(entry.line, fmt::format("when_full is \"{}\"", text), "write \"invalidate\" or \"pause\"");
+    const bool is_size = entry.key == "max_bytes" || entry.key == "keep";
+    const auto size = parse_bytes(text);
+    if (is_size && (!size || (*size == 0 && entry.key == "max_bytes")))
+        toml_.fail(entry.line, fmt::format("{} is \"{}\", which is no size", entry.key, text),
+                   "write it as \"10 GB\" or \"512 MB\"; the units are B, kB, MB, GB and TB");
+    if (entry.key.ends_with("_timeout") && !parse_duration(text))
+        toml_.fail(entry.line, fmt::format("{} is \"{}\", which is no time", entry.key, text),
+                   "write it as \"10s\" or \"1.5 min\"; the units are ms, s, min, h and d");
+    return toml_text(text);
 }
 
 std::string CascadeReader::read_slot(const Entry& entry) const {
@@ -201,6 +314,8 @@ class TreeCheck {
     std::vector<Node> run(const Cascade& cascade) {
         check_upstreams();
         check_primary(cascade);
+        find_wal_relays();
+        check_relays();
         check_ports();
         check_directories();
         check_slots();
@@ -217,6 +332,11 @@ class TreeCheck {
     void check_upstreams() const;
     void check_cycle(const Node& start) const;
     void check_primary(const Cascade& cascade) const;
+    bool needs_wal(const Node& node) const { return !node.is_relay() || node.wal; }
+    void find_wal_relays();
+    void check_relays() const;
+    void check_feeds(const Node& relay) const;
+    void check_sizes(const Node& relay) const;
     void check_ports() const;
     void check_directories() const;
     void check_slots() const;
@@ -258,6 +378,10 @@ void TreeCheck::check_primary(const Cascade& cascade) const {
     const Node* primary = nullptr;
     for (const Node& node : nodes_) {
         if (node.upstream) continue;
+        if (node.is_relay())
+            reader_.fail(
+                node.line, fmt::format("relay \"{}\" has no upstream", node.name),
+                fmt::format("add upstream = \"…\" to [node.{}]: a relay has nothing of its own", node.name));
         if (primary != nullptr)
             reader_.fail(node.line,
                          fmt::format("there are two primaries: \"{}\" and \"{}\" have no upstream",
@@ -277,6 +401,91 @@ void TreeCheck::check_primary(const Cascade& cascade) const {
     if (primary->create && !cascade.passfile)
         reader_.fail(primary->line, "create = true needs a passfile",
                      "add passfile = \"passwords\" to [cascade]: the new roles' passwords are written there");
+}
+
+// A relay has WAL for those below it that need some, or where it has nothing else to relay.
+void TreeCheck::find_wal_relays() {
+    for (Node& node : nodes_)
+        if (node.is_relay() && node.feeds.empty() && node.no_wal_line == 0) node.wal = true;
+    for (const Node& start : nodes_) {
+        if (!needs_wal(start)) continue;
+        for (const Node* below = &start; below->upstream;) {
+            const auto above = std::find_if(nodes_.begin(), nodes_.end(),
+                                            [&](const Node& node) { return node.name == *below->upstream; });
+            if (!above->is_relay()) break;
+            if (above->no_wal_line != 0)
+                reader_.fail(above->no_wal_line,
+                             fmt::format("relay \"{}\" relays no WAL, and node \"{}\" below it needs it",
+                                         above->name, below->name),
+                             fmt::format("take wal = false out of [node.{}], or give {} another upstream",
+                                         above->name, below->name));
+            above->wal = true;
+            below = &*above;
+        }
+    }
+}
+
+void TreeCheck::check_relays() const {
+    for (const Node& node : nodes_) {
+        if (!node.is_relay()) continue;
+        if (!node.wal && node.feeds.empty())
+            reader_.fail(node.line, fmt::format("relay \"{}\" has nothing to relay", node.name),
+                         fmt::format("add [node.{}.feed.NAME] with database and publications, or take out "
+                                     "wal = false",
+                                     node.name));
+        check_feeds(node);
+        check_sizes(node);
+    }
+}
+
+// What a relay of WAL keeps in any case can't be given up for the limit.
+void TreeCheck::check_sizes(const Node& relay) const {
+    const auto size = [&](const char* key) -> std::optional<std::int64_t> {
+        const auto found = relay.relay_settings.find(key);
+        if (found == relay.relay_settings.end()) return std::nullopt;
+        return parse_bytes(std::string_view{found->second}.substr(1, found->second.size() - 2));
+    };
+    const auto limit = size("max_bytes");
+    if (!relay.wal || !limit || size("keep").value_or(kKeptBytes) < *limit) return;
+    reader_.fail(
+        relay.line,
+        fmt::format("relay \"{}\" keeps {} of WAL in any case, and max_bytes is {}", relay.name,
+                    format_bytes(size("keep").value_or(kKeptBytes)), format_bytes(*limit)),
+        fmt::format("write keep = \"…\" with less into [node.{}.settings], or raise max_bytes", relay.name));
+}
+
+void TreeCheck::check_feeds(const Node& relay) const {
+    const auto key_of = [](const Feed& feed) {
+        return std::pair{feed.database,
+                         std::set<std::string>{feed.publications.begin(), feed.publications.end()}};
+    };
+    const Node* upstream = find(*relay.upstream);
+    std::map<std::pair<std::string, std::set<std::string>>, const Feed*> seen;
+    for (const Feed& feed : relay.feeds) {
+        const auto [other, is_new] = seen.try_emplace(key_of(feed), &feed);
+        if (!is_new)
+            reader_.fail(
+                feed.line,
+                fmt::format("feeds \"{}\" and \"{}\" of \"{}\" have the same database and publications",
+                            other->second->name, feed.name, relay.name),
+                "these are how a subscription says which feed it wants: leave one out");
+        if (relay.slot_of(feed).size() > kNameBytes)
+            reader_.fail(
+                feed.line,
+                fmt::format("the slot of feed \"{}\" would be called {}, which is too long", feed.name,
+                            relay.slot_of(feed)),
+                "PostgreSQL takes at most 63 bytes: write a shorter slot = \"…\" or name of the feed");
+        if (!upstream->is_relay()) continue;
+        const bool is_there = std::any_of(upstream->feeds.begin(), upstream->feeds.end(),
+                                          [&](const Feed& above) { return key_of(above) == key_of(feed); });
+        if (!is_there)
+            reader_.fail(
+                feed.line,
+                fmt::format("feed \"{}\" of \"{}\": its upstream \"{}\" is a relay that has no feed with "
+                            "this database and just these publications",
+                            feed.name, relay.name, upstream->name),
+                fmt::format("add it there: [node.{}.feed.{}]", upstream->name, feed.name));
+    }
 }
 
 void TreeCheck::check_ports() const {
@@ -325,12 +534,14 @@ void TreeCheck::check_slots() const {
     std::map<std::pair<std::string, std::string>, const Node*> used;
     for (const Node& node : nodes_) {
         if (!node.upstream) continue;
-        const auto [other, is_new] = used.try_emplace({*node.upstream, node.slot}, &node);
-        if (!is_new)
-            reader_.fail(node.line,
-                         fmt::format("nodes \"{}\" and \"{}\" have the same slot \"{}\" on \"{}\"",
-                                     other->second->name, node.name, node.slot, *node.upstream),
-                         fmt::format("add slot = \"…\" to [node.{}]", node.name));
+        for (const std::string& slot : node.slots()) {
+            const auto [other, is_new] = used.try_emplace({*node.upstream, slot}, &node);
+            if (!is_new)
+                reader_.fail(node.line,
+                             fmt::format("nodes \"{}\" and \"{}\" have the same slot \"{}\" on \"{}\"",
+                                         other->second->name, node.name, slot, *node.upstream),
+                             fmt::format("add slot = \"…\" to [node.{}]", node.name));
+        }
     }
 }
 
@@ -363,6 +574,11 @@ bool is_same_machine_name(const std::string& one, const std::string& other) {
     return machine_of(one) == machine_of(other);
 }
 
+postgres::Replication replication_of(const Node& node) {
+    if (!node.is_relay()) return postgres::Replication::kNone;
+    return node.wal ? postgres::Replication::kPhysical : postgres::Replication::kDatabase;
+}
+
 Cascade read_cascade_file(const std::filesystem::path& file) {
     const CascadeReader reader{file};
     Cascade cascade = reader.read();
@@ -388,23 +604,48 @@ std::vector<const Node*> Cascade::downstreams(const std::string& node_name) cons
     return found;
 }
 
+bool Cascade::has_relays() const {
+    return std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.is_relay(); });
+}
+
+const Node& Cascade::server_above(const Node& child) const {
+    const Node* above = &node(child.upstream.value());
+    while (above->is_relay()) above = &node(*above->upstream);
+    return *above;
+}
+
+// A relay lets in only who names the database of one of its feeds.
 postgres::Conninfo Cascade::conninfo(const Node& node) const {
     const auto conninfo = postgres::Conninfo{}
                               .with("host", node.host)
                               .with("port", std::to_string(node.port))
                               .with("user", user)
-                              .with("dbname", dbname);
+                              .with("dbname", node.feeds.empty() ? dbname : node.feeds.front().database);
     return passfile ? conninfo.with("passfile", passfile->string()) : conninfo;
 }
 
 postgres::Conninfo Cascade::upstream_conninfo(const Node& child) const {
-    const Node& parent = node(child.upstream.value());
+    return conninfo_as(child, node(child.upstream.value()));
+}
+
+postgres::Conninfo Cascade::conninfo_as(const Node& child, const Node& upstream) const {
     const auto conninfo = postgres::Conninfo{}
-                              .with("host", parent.host)
-                              .with("port", std::to_string(parent.port))
+                              .with("host", upstream.host)
+                              .with("port", std::to_string(upstream.port))
                               .with("user", replication_user)
                               .with("application_name", child.name);
     return passfile ? conninfo.with("passfile", passfile->string()) : conninfo;
+}
+
+postgres::Conninfo Cascade::feed_conninfo(const Node& relay, const Feed& feed) const {
+    return upstream_conninfo(relay).with("dbname", feed.database);
+}
+
+std::vector<std::string> Node::slots() const {
+    std::vector<std::string> names;
+    if (!is_relay() || wal) names.push_back(slot);
+    for (const Feed& feed : feeds) names.push_back(slot_of(feed));
+    return names;
 }
 
 }  // namespace pgcascade::tree

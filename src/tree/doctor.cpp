@@ -38,6 +38,8 @@ constexpr Check* kChecks[] = {
     check_restore_from_archive,
 };
 
+constexpr Check* kRelayChecks[] = {check_relay_receives, check_relay_slots, check_relay_log};
+
 }  // namespace
 
 std::vector<Finding> diagnose(const Survey& survey) {
@@ -47,7 +49,10 @@ std::vector<Finding> diagnose(const Survey& survey) {
             check_reachable(server, survey, findings);
             continue;
         }
-        for (Check* check : kChecks) check(server, survey, findings);
+        if (server.state->relay)
+            for (Check* check : kRelayChecks) check(server, survey, findings);
+        else
+            for (Check* check : kChecks) check(server, survey, findings);
     }
     return findings.take();
 }

@@ -64,6 +64,11 @@ Check check_synchronized_standby_slots;
 Check check_publications;
 Check check_replica_identity;
 
+// doctor_relay.cpp: a relay, for which only these are called.
+Check check_relay_receives;
+Check check_relay_slots;
+Check check_relay_log;
+
 // ── for the checks ─────────────────────────────────────────────────────────────────────────────────────────
 
 // A standby that could decode, were everything else well.

@@ -15,7 +15,10 @@ std::string on_upstream(const Patient& server, const Survey& survey) {
     return upstream != nullptr ? "on " + upstream->name : "on its upstream";
 }
 
-std::string create_slot(const std::string& slot) {
+// A relay takes no SQL.
+std::string create_slot(const Patient* upstream, const std::string& slot) {
+    if (upstream != nullptr && upstream->state->relay)
+        return fmt::format("pgcascade slot create --physical 'host=… port=…' {};", slot);
     return fmt::format("SELECT pg_create_physical_replication_slot('{}', true);", slot);
 }
 
@@ -60,7 +63,7 @@ void check_streaming(const Patient& server, const Survey& survey, Findings& find
             "streaming", server,
             {fmt::format("it streams from nobody: {} has no slot \"{}\", which primary_slot_name names",
                          upstream->name, slot),
-             why, fmt::format("on {}: {}", upstream->name, create_slot(slot))});
+             why, fmt::format("on {}: {}", upstream->name, create_slot(upstream, slot))});
         return;
     }
     std::string what = "it streams from nobody now";
@@ -94,7 +97,8 @@ void check_slot_on_upstream(const Patient& server, const Survey& survey, Finding
         {"it has no physical slot on its upstream (primary_slot_name is empty)",
          "while it is away the upstream removes WAL that it still needs, and catalog rows that its logical "
          "slots need",
-         fmt::format("{}: {} here: {}", on_upstream(server, survey), create_slot(server.slot_on_upstream),
+         fmt::format("{}: {} here: {}", on_upstream(server, survey),
+                     create_slot(survey.upstream_of(server), server.slot_on_upstream),
                      set_and_reload("primary_slot_name", "'" + server.slot_on_upstream + "'"))});
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -40,15 +41,32 @@ std::vector<std::string> lines(const std::string& server_host, const std::string
     return all;
 }
 
+// Who reaches a server of his own machine comes from the address that he calls.
+const std::string& host_of_caller(const Node& caller, const Node& server) {
+    const bool is_same_machine =
+        is_this_machine_name(caller.host) || is_same_machine_name(caller.host, server.host);
+    return is_same_machine ? server.host : caller.host;
+}
+
 }  // namespace
 
-std::vector<std::string> hba_lines_of_standby(const Cascade& cascade, const Node& node) {
+std::vector<std::string> hba_lines(const Cascade& cascade, const Node& standby, const Node& server) {
+    return lines(server.host, host_of_caller(standby, server), "replication", cascade.replication_user);
+}
+
+std::vector<std::string> hba_lines_of_downstream(const Cascade& cascade, const Node& node) {
     const Node& upstream = cascade.node(node.upstream.value());
-    // Who reaches a server of his own machine comes from the address that he calls.
-    const bool is_same_machine =
-        is_this_machine_name(node.host) || is_same_machine_name(node.host, upstream.host);
-    return lines(upstream.host, is_same_machine ? upstream.host : node.host, "replication",
-                 cascade.replication_user);
+    if (!node.is_relay()) return hba_lines(cascade, node, upstream);
+    std::vector<std::string> all;
+    if (node.wal) all = hba_lines(cascade, node, upstream);
+    // A connection for logical replication is one to its database.
+    std::set<std::string> databases;
+    for (const Feed& feed : node.feeds)
+        if (databases.insert(feed.database).second)
+            for (std::string& line : lines(upstream.host, host_of_caller(node, upstream),
+                                           quoted(feed.database), cascade.replication_user))
+                all.push_back(std::move(line));
+    return all;
 }
 
 std::vector<std::string> hba_lines_of_pgcascade(const Cascade& cascade, const Node& node) {

@@ -15,6 +15,7 @@
 
 #include "postgres/data_directory.hpp"
 #include "postgres/postmaster_pid.hpp"
+#include "tree/relay_files.hpp"
 
 namespace pgcascade::tree {
 
@@ -70,6 +71,11 @@ bool has_line(const std::string& content, const std::string& line) {
     return ("\n" + content + "\n").find("\n" + line + "\n") != std::string::npos;
 }
 
+std::optional<std::string> content_if_there(const fs::path& file) {
+    if (!fs::exists(file)) return std::nullopt;
+    return read_file(file);
+}
+
 // What can't be looked at is a part of the answer.
 template <class Look>
 void note_problem(HostState& state, const Look& look) {
@@ -92,7 +98,8 @@ Host::Host(const Cascade& cascade, const Node& node, int stop_fd)
 HostState Host::look() const {
     HostState state;
     state.is_this_machine = is_this_machine_;
-    if (is_this_machine_) note_problem(state, [&] { look_at_files(state); });
+    if (is_this_machine_)
+        note_problem(state, [&] { node_.is_relay() ? look_at_relay(state) : look_at_files(state); });
     return state;
 }
 
@@ -111,6 +118,34 @@ void Host::look_at_files(HostState& state) const {
     if (state.directory.state != DataDirectory::State::kCluster) return;
     state.is_running = is_server_running();
     state.has_backup_label = fs::exists(node_.data_directory / "backup_label");
+}
+
+// Of a relay's directory that is not ours nothing is looked at but who works there.
+void Host::look_at_relay(HostState& state) const {
+    using State = DataDirectory::State;
+    const fs::path& directory = node_.data_directory;
+    const Account owner = account();
+    state.account = owner.name;
+    state.passfile_problem = passfile_problem(owner);
+    state.directory.state = fs::exists(directory) ? State::kEmpty : State::kMissing;
+    if (state.directory.state == State::kMissing) return;
+    for (const fs::directory_entry& entry : fs::directory_iterator{directory}) {
+        // A write that was cut off leaves another file of that name.
+        const bool is_start_of_ours = entry.path().filename().string().starts_with(kRelayFile);
+        if (!is_start_of_ours && !postgres::is_lost_and_found(entry)) state.directory.state = State::kForeign;
+    }
+    state.is_running = relay().is_running();
+    state.relay_file = content_if_there(directory / kRelayFile);
+    if (!state.relay_file || !is_written_by_apply(*state.relay_file)) {
+        if (state.relay_file) state.directory.state = State::kForeign;
+        return;
+    }
+    state.directory.state = State::kCluster;
+    state.users_file = content_if_there(directory / kRelayUsers);
+    state.has_unread_users = fs::exists(directory / kUnreadUsers);
+    if (!fs::exists(directory / kRelayFeeds)) return;
+    for (const fs::directory_entry& feed : fs::directory_iterator{directory / kRelayFeeds})
+        state.relay_feeds.insert(feed.path().filename());
 }
 
 void Host::look_at_silent_server(const std::vector<std::string>& names, HostState& state) const {
@@ -159,7 +194,32 @@ void Host::require_this_machine(const std::string& doing) const {
 
 bool Host::is_server_running() const {
     require_this_machine("look for the server");
-    return postgres::is_server_running(node_.data_directory);
+    return node_.is_relay() ? relay().is_running() : postgres::is_server_running(node_.data_directory);
+}
+
+postgres::LocalRelay Host::relay() const {
+    require_this_machine("reach the relay's directory");
+    return {account(), node_.data_directory, stop_fd_};
+}
+
+void Host::write_relay_file(const std::string& content) const {
+    const Account owner = account();
+    LocalServer{{}, owner, node_.data_directory}.require_access();
+    postgres::make_data_directory(node_.data_directory, owner.ids);
+    write_file_durably(node_.data_directory / kRelayFile, content, 0600, owner.ids);
+}
+
+void Host::write_relay_users(const std::string& content) const {
+    write_file_durably(node_.data_directory / kRelayUsers, content, 0600, account().ids);
+    fs::remove(node_.data_directory / kUnreadUsers);
+}
+
+void Host::replace_relay_users(const std::string& content) const {
+    const FileOwner owner = account().ids;
+    write_file_durably(node_.data_directory / kUnreadUsers, "", 0600, owner);
+    write_file_durably(node_.data_directory / kRelayUsers, content, 0600, owner);
+    relay().reload();
+    fs::remove(node_.data_directory / kUnreadUsers);
 }
 
 LocalServer Host::server() const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "postgres/clone.hpp"
+#include "postgres/local_relay.hpp"
 #include "postgres/local_server.hpp"
 #include "tree/cascade_file.hpp"
 #include "tree/observation.hpp"
@@ -32,13 +33,21 @@ class Host {
 
     // Everything below throws ConfigError, with what to do by hand, where the node is elsewhere.
 
-    // Whether a server works in the node's data directory.
+    // Whether a server, or a relay, works in the node's data directory.
     bool is_server_running() const;
 
     // The server in the node's data directory. Throws ConfigError where its version is not installed.
     postgres::LocalServer server() const;
     // The one to be made there: of that major version, or the newest where that is nothing.
     postgres::LocalServer new_server(std::optional<int> major_version) const;
+
+    // The relay in the node's directory.
+    postgres::LocalRelay relay() const;
+    // Makes its directory and writes its files, relay.toml first: by that one it is known as ours.
+    void write_relay_file(const std::string& content) const;
+    void write_relay_users(const std::string& content) const;
+    // The same while it runs, which then reads them; cut off in between, has_unread_users tells.
+    void replace_relay_users(const std::string& content) const;
 
     // Makes a stopped cluster a standby: the settings, without the ones named in `removed`, then
     // standby.signal.
@@ -65,6 +74,7 @@ class Host {
 
   private:
     void look_at_files(HostState& state) const;
+    void look_at_relay(HostState& state) const;
     void look_at_silent_server(const std::vector<std::string>& names, HostState& state) const;
     void require_this_machine(const std::string& doing) const;
     std::optional<Problem> passfile_problem(const Account& account) const;

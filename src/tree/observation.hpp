@@ -11,6 +11,7 @@
 
 #include "postgres/conninfo.hpp"
 #include "postgres/data_directory.hpp"
+#include "postgres/relay_server.hpp"
 #include "postgres/slots.hpp"
 
 // What probe() saw, as plain data: whoever plans, draws or diagnoses a tree asks no server himself.
@@ -45,6 +46,7 @@ struct Downstream {
     std::optional<std::int64_t> flush_lag_us;
     std::optional<std::int64_t> replay_lag_us;
     std::string sync_state;
+    std::optional<std::int64_t> lag_bytes;  // only a relay says so itself
 };
 
 // A row of pg_settings, and what the configuration files say by now.
@@ -63,7 +65,19 @@ struct Role {
     bool can_replicate = false;
 };
 
-// What a server answered.
+// What only a relay has.
+struct RelayState {
+    std::vector<postgres::RelayFeed> feeds;
+    std::optional<postgres::RelayWal> wal = {};  // nothing: it relays none
+
+    const postgres::RelayFeed* find_feed(const std::string& name) const {
+        for (const postgres::RelayFeed& feed : feeds)
+            if (feed.name == name) return &feed;
+        return nullptr;
+    }
+};
+
+// What a server answered, or a relay: that one counts as in recovery, and has no settings, roles or files.
 struct ServerState {
     int version = 0;  // 150018
     std::string version_name;
@@ -84,6 +98,7 @@ struct ServerState {
     std::string data_directory;               // superuser
     std::string config_file;                  // superuser
     std::string hba_file;                     // superuser
+    std::optional<RelayState> relay;          // nothing: a server
 
     // Where its WAL ends, for whom it feeds.
     std::optional<Lsn> end_of_wal() const { return in_recovery ? received : flushed; }
@@ -119,8 +134,9 @@ struct ReplicationLogin {
 // What the node's host tells. Without a server, that is all there is.
 struct HostState {
     bool is_this_machine = false;  // else nothing below is known
+    // Of a relay, kCluster is a directory with a relay.toml that apply has written.
     postgres::DataDirectory directory;
-    bool is_running = false;        // a postmaster works in the directory
+    bool is_running = false;        // a postmaster, or a relay, works in the directory
     bool has_backup_label = false;  // a base backup on which no server has run yet
     std::string account;            // as which the server runs, or will
     // What the server's files say, while it does not answer: by name, in PostgreSQL's base units. Only names
@@ -131,6 +147,12 @@ struct HostState {
     std::set<std::string> slots;              // while it does not answer: the names of those it has
     std::optional<Problem> passfile_problem;  // its walreceiver could not use the passfile
     std::optional<Problem> problem;           // the directory can't be looked at
+
+    // Of a relay: its files, as they are there.
+    std::optional<std::string> relay_file;
+    std::optional<std::string> users_file;
+    bool has_unread_users = false;      // they were written, and perhaps not read by the relay that runs
+    std::set<std::string> relay_feeds;  // those that it has a log of
 };
 
 // A base backup on which no server has run, and which is not a standby yet.
@@ -156,9 +178,19 @@ struct Passfile {
     std::optional<Problem> problem;     // it can't be read
 };
 
+// What relays need of the primary.
+struct RelaySources {
+    // The secrets (pg_authid.rolpassword) of those who log in at relays; empty: the role has none.
+    std::map<std::string, std::string> secrets;
+    // The publications of each database that feeds are of, as far as there is such a database.
+    std::map<std::string, std::set<std::string>> publications;
+};
+
 struct Observation {
     std::map<std::string, NodeObservation> nodes;  // every node of the file
     Passfile passfile;
+    // Only where the file has relays, for_plan was asked for, and the primary answers.
+    std::optional<RelaySources> relay_sources;
 
     const NodeObservation& node(const std::string& name) const { return nodes.at(name); }
 };

@@ -11,6 +11,8 @@
 #include "tree/hba.hpp"
 #include "tree/node_state.hpp"
 #include "tree/plan_check.hpp"
+#include "tree/relay_files.hpp"
+#include "tree/relay_plan.hpp"
 #include "tree/settings_plan.hpp"
 
 namespace pgcascade::tree {
@@ -22,7 +24,10 @@ using postgres::Slot;
 class Planner {
   public:
     Planner(const Cascade& cascade, const Observation& observation)
-        : cascade_(cascade), observation_(observation), settings_(cascade, observation) {}
+        : cascade_(cascade),
+          observation_(observation),
+          settings_(cascade, observation),
+          relays_(cascade, observation) {}
 
     Plan run();
 
@@ -48,9 +53,12 @@ class Planner {
     void ensure_role();
     void feed_downstreams(const Node& upstream);
     void allow_replication(const Node& upstream, const std::vector<const Node*>& downstreams);
+    void allow_clones(const Node& relay, const std::vector<const Node*>& downstreams);
     bool is_inherited(const Node& upstream, const std::vector<std::string>& lines) const;
     void create_slot(const Node& upstream, const Node& downstream);
     void clone(const Node& upstream, const std::vector<const Node*>& downstreams);
+    void create_feed_slots(const Node& relay);
+    void bring_up_relay(const Node& relay);
     void bring_up_standby(const Node& node);
     void bring_up_silent_standby(const Node& node);
     void change_running(const Node& node, bool lowered);
@@ -58,7 +66,7 @@ class Planner {
     void lower(const Node& node);
     void drop_previous_slot(const Node& node);
     void drop_stale_slots();
-    void drop_slot(const Node& node, const std::string& slot, const std::string& downstream);
+    void drop_slot(const Node& node, const postgres::Slot& slot, const std::string& downstream);
 
     postgres::Settings settings_of(const Node& node, bool lowered) const;
     bool points_to_upstream(const Node& node) const;
@@ -67,6 +75,7 @@ class Planner {
     const Cascade& cascade_;
     const Observation& observation_;
     SettingsPlan settings_;
+    RelayPlan relays_;
     std::map<std::string, std::vector<SettingChange>> changes_;  // of existing nodes
     std::set<std::string> raised_;                               // standbys that changed before the primary
     std::set<std::string> restarted_;                            // nodes whose downstreams have to come back
@@ -93,7 +102,7 @@ Plan Planner::run() {
 
 void Planner::collect_changes() {
     for (const Node& node : cascade_.nodes)
-        if (exists(node)) collect_changes(node);
+        if (exists(node) && !node.is_relay()) collect_changes(node);
 }
 
 void Planner::collect_changes(const Node& node) {
@@ -138,7 +147,8 @@ void Planner::write_passfile() {
 
 void Planner::raise_standbys() {
     for (const Node& node : cascade_.nodes) {
-        if (!node.upstream || state(node) != NodeState::kRunning || !settings_.must_precede_primary(node))
+        if (!node.upstream || node.is_relay() || state(node) != NodeState::kRunning ||
+            !settings_.must_precede_primary(node))
             continue;
         change_running(node, false);
         raised_.insert(node.name);
@@ -191,10 +201,17 @@ void Planner::ensure_role() {
 void Planner::feed_downstreams(const Node& upstream) {
     const std::vector<const Node*> downstreams = cascade_.downstreams(upstream.name);
     if (downstreams.empty()) return;
-    allow_replication(upstream, downstreams);
-    for (const Node* node : downstreams) create_slot(upstream, *node);
+    upstream.is_relay() ? allow_clones(upstream, downstreams) : allow_replication(upstream, downstreams);
+    for (const Node* node : downstreams) {
+        if (!node->is_relay() || node->wal) create_slot(upstream, *node);
+        create_feed_slots(*node);
+    }
     clone(upstream, downstreams);
     for (const Node* node : downstreams) {
+        if (node->is_relay()) {
+            bring_up_relay(*node);
+            continue;
+        }
         bring_up_standby(*node);
         lower(*node);
     }
@@ -203,7 +220,7 @@ void Planner::feed_downstreams(const Node& upstream) {
 void Planner::allow_replication(const Node& upstream, const std::vector<const Node*>& downstreams) {
     std::vector<std::string> lines;
     for (const Node* node : downstreams)
-        for (const std::string& line : hba_lines_of_standby(cascade_, *node))
+        for (const std::string& line : hba_lines_of_downstream(cascade_, *node))
             if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
     const bool is_refused = seen(upstream).replication_login.outcome == ReplicationLogin::Outcome::kNoHbaLine;
     const bool is_new = state(upstream) == NodeState::kAbsent && !is_inherited(upstream, lines);
@@ -216,10 +233,27 @@ void Planner::allow_replication(const Node& upstream, const std::vector<const No
     add(AllowReplication{upstream.name, std::move(lines), is_unknown});
 }
 
+// What is cloned past a relay logs in at the server above it, once. Whether that lets it in shows when it is
+// tried, but where the lines are those of others that stream from there.
+void Planner::allow_clones(const Node& relay, const std::vector<const Node*>& downstreams) {
+    const Node& source = cascade_.server_above(*downstreams.front());
+    std::set<std::string> known;
+    for (const Node* node : cascade_.downstreams(source.name))
+        for (const std::string& line : hba_lines_of_downstream(cascade_, *node)) known.insert(line);
+    AllowReplication step{source.name, {}, true};
+    for (const Node* node : downstreams)
+        if (!node->is_relay() && state(*node) == NodeState::kAbsent)
+            for (const std::string& line : hba_lines(cascade_, *node, source))
+                if (known.insert(line).second) step.lines.push_back(line);
+    if (step.lines.empty() || is_let_in_by_initdb(source)) return;
+    require_host(source, fmt::format("a line in pg_hba.conf, to clone what is below {}", relay.name));
+    add(std::move(step));
+}
+
 // A new server has the lines of initdb, a clone those of its source: where the same ones let it in itself.
 bool Planner::is_inherited(const Node& upstream, const std::vector<std::string>& lines) const {
     if (!upstream.upstream) return is_let_in_by_initdb(upstream);
-    const std::vector<std::string> own = hba_lines_of_standby(cascade_, upstream);
+    const std::vector<std::string> own = hba_lines_of_downstream(cascade_, upstream);
     return std::all_of(lines.begin(), lines.end(), [&](const std::string& line) {
         return std::find(own.begin(), own.end(), line) != own.end();
     });
@@ -236,15 +270,59 @@ void Planner::create_slot(const Node& upstream, const Node& downstream) {
         if (slot != nullptr && !step.replaces_unusable) return;
     } else if (there.host.slots.contains(downstream.slot)) {
         return;
+    } else if (upstream.is_relay() && exists(upstream)) {
+        // Only a relay that runs tells its slots; who is set to it has one.
+        if (!downstream.is_relay() && exists(downstream) && points_to_upstream(downstream)) return;
+        step.where_missing = true;
     }
     add(std::move(step));
 }
 
+void Planner::create_feed_slots(const Node& relay) {
+    for (CreateFeedSlot& step : relays_.missing_slots(relay)) add(std::move(step));
+}
+
 void Planner::clone(const Node& upstream, const std::vector<const Node*>& downstreams) {
-    CloneNodes step{upstream.name, {}};
+    CloneNodes step{upstream.is_relay() ? cascade_.server_above(*downstreams.front()).name : upstream.name,
+                    {}};
     for (const Node* node : downstreams)
-        if (state(*node) == NodeState::kAbsent) step.targets.push_back({node->name, node->data_directory});
+        if (!node->is_relay() && state(*node) == NodeState::kAbsent)
+            step.targets.push_back({node->name, node->data_directory});
     if (!step.targets.empty()) add(std::move(step));
+}
+
+// It is stopped before its file is written, and so every relay that runs does so by the file that is there.
+void Planner::bring_up_relay(const Node& relay) {
+    const NodeState was = state(relay);
+    const bool runs = was == NodeState::kRunning || was == NodeState::kStarting;
+    const WaitRelay wait{relay.name, *relay.upstream};
+    if (!seen(relay).host.is_this_machine) {  // its files are its owner's
+        if (!is_receiving(relay, observation_)) add(wait);
+        return;
+    }
+    if (!relays_.has_other_file(relay) && was != NodeState::kAbsent) {
+        if (relays_.has_other_users(relay)) {
+            if (runs)
+                add(WriteRelayUsers{relay.name, relay_users(cascade_)});
+            else
+                add(WriteRelayFiles{relay.name, relay.data_directory / kRelayFile, relay_users(cascade_)});
+        }
+        if (!runs) add(StartServer{relay.name});
+        if (!runs) restarted_.insert(relay.name);
+        if (!runs || restarted_.contains(*relay.upstream) || !is_receiving(relay, observation_)) add(wait);
+        return;
+    }
+    if (was == NodeState::kRunning && relays_.is_fed_by_another(relay))
+        add(WaitReceived{relay.name, *relay.upstream});
+    if (runs) add(StopServer{relay.name, "its relay.toml changes"});
+    // Only the old file tells of them.
+    for (const auto& [node, slot] : relays_.slots_of_removed_feeds(relay))
+        drop_slot(*node, *slot, relay.name);
+    add(WriteRelayFiles{relay.name, relay.data_directory / kRelayFile, relay_users(cascade_)});
+    add(StartServer{relay.name});
+    restarted_.insert(relay.name);
+    add(wait);
+    for (const auto& [node, slot] : relays_.slots_elsewhere(relay)) drop_slot(*node, *slot, relay.name);
 }
 
 void Planner::bring_up_standby(const Node& node) {
@@ -336,7 +414,7 @@ void Planner::drop_previous_slot(const Node& node) {
         const auto& server = seen(other).server;
         const Slot* slot = server ? server->find_slot(receiver->slot) : nullptr;
         if (slot == nullptr || !slot->active || slot->is_logical()) continue;
-        drop_slot(other, receiver->slot, node.name);
+        drop_slot(other, *slot, node.name);
     }
 }
 
@@ -345,18 +423,19 @@ void Planner::drop_stale_slots() {
     for (const Node& other : cascade_.nodes) {
         if (!seen(other).server) continue;
         for (const Slot& slot : seen(other).server->slots) {
-            if (slot.is_logical() || slot.active || slot.temporary || slot.synced) continue;
+            if (slot.active || slot.temporary || slot.synced) continue;
             for (const Node& node : cascade_.nodes)
-                if (node.upstream && node.slot == slot.name && *node.upstream != other.name)
-                    drop_slot(other, slot.name, node.name);
+                if (node.upstream && *node.upstream != other.name && bears_name_of(slot, node))
+                    drop_slot(other, slot, node.name);
         }
     }
 }
 
-void Planner::drop_slot(const Node& node, const std::string& slot, const std::string& downstream) {
+void Planner::drop_slot(const Node& node, const Slot& slot, const std::string& downstream) {
     for (const Node* other : cascade_.downstreams(node.name))
-        if (other->slot == slot) return;  // it is the file's, for this or another node
-    if (dropped_.emplace(node.name, slot).second) add(DropSlot{node.name, slot, downstream});
+        if (bears_name_of(slot, *other)) return;  // it is the file's, for this or another node
+    if (dropped_.emplace(node.name, slot.name).second)
+        add(DropSlot{node.name, slot.name, downstream, slot.is_logical()});
 }
 
 // By the text of its settings: only where its walreceiver can't tell.
@@ -385,7 +464,24 @@ bool Planner::points_to_upstream(const Node& node) const {
 
 }  // namespace
 
+bool is_receiving(const Node& relay, const Observation& observation) {
+    const auto& here = observation.node(relay.name).server;
+    const auto& upstream = observation.node(relay.upstream.value()).server;
+    if (!here || !here->relay || !upstream) return false;
+    if (relay.wal && (!here->relay->wal || !here->relay->wal->problem.empty())) return false;
+    for (const Feed& feed : relay.feeds) {
+        const postgres::RelayFeed* received = here->relay->find_feed(feed.name);
+        if (received == nullptr || !received->received || !received->problem.empty()) return false;
+    }
+    const std::vector<std::string> slots = relay.slots();
+    return std::all_of(slots.begin(), slots.end(), [&](const std::string& name) {
+        const Slot* slot = upstream->find_slot(name);
+        return slot != nullptr && slot->active;
+    });
+}
+
 bool is_attached(const Node& node, const Observation& observation) {
+    if (node.is_relay()) return is_receiving(node, observation);
     const auto& server = observation.node(node.name).server;
     const auto& upstream = observation.node(node.upstream.value()).server;
     if (!server || !upstream || !server->receiver || server->receiver->slot != node.slot) return false;

@@ -32,4 +32,7 @@ void throw_problems(const std::vector<Problem>& problems);
 // primary_conninfo.
 bool is_attached(const Node& node, const Observation& observation);
 
+// Whether the relay receives all that it is to relay, as both ends say.
+bool is_receiving(const Node& relay, const Observation& observation);
+
 }  // namespace pgcascade::tree

@@ -6,6 +6,8 @@
 
 #include "tree/node_state.hpp"
 #include "tree/plan.hpp"
+#include "tree/relay_files.hpp"
+#include "tree/relay_plan.hpp"
 
 namespace pgcascade::tree {
 
@@ -34,7 +36,10 @@ class NodeCheck {
         for (const Node& node : cascade_.nodes) {
             const NodeObservation& seen = observation_.node(node.name);
             const std::size_t before = problems_.size();
-            seen.server ? check_running(node, seen) : check_silent(node, seen);
+            if (node.is_relay())
+                check_relay(node, seen);
+            else
+                seen.server ? check_running(node, seen) : check_silent(node, seen);
             if (problems_.size() > before) {
                 if (!node.upstream) is_primary_known_ = false;
                 continue;
@@ -42,6 +47,7 @@ class NodeCheck {
             check_system_identifier(node, seen);
             check_upstream(node, seen);
         }
+        if (cascade_.has_relays()) check_relay_users();
         return std::move(problems_);
     }
 
@@ -50,6 +56,11 @@ class NodeCheck {
     void check_running(const Node& node, const NodeObservation& seen);
     void check_silent(const Node& node, const NodeObservation& seen);
     void check_directory(const Node& node, const NodeObservation& seen);
+    void check_relay(const Node& node, const NodeObservation& seen);
+    void check_relay_directory(const Node& node, const NodeObservation& seen);
+    void check_relay_users();
+    void check_feed(const Node& relay, const Feed& feed);
+    void check_feed_slot(const Node& relay, const Feed& feed, const ServerState& upstream);
     void check_system_identifier(const Node& node, const NodeObservation& seen);
     void check_upstream(const Node& node, const NodeObservation& seen);
     void check_timeline(const Node& node, const ServerState& server, const ServerState& upstream);
@@ -121,8 +132,99 @@ void NodeCheck::check_directory(const Node& node, const NodeObservation& seen) {
                         node.name));
 }
 
+// One that was killed, or that lets nobody in for want of the new passwords, is mended from its files.
+void NodeCheck::check_relay(const Node& node, const NodeObservation& seen) {
+    if (seen.is_other_server)
+        return add(fmt::format("{}: at {} another relay answers: none works in {}", node.name, where(node),
+                               node.data_directory.string()),
+                   "change the port or the data_directory in the file, or stop that relay");
+    const RelayPlan relays{cascade_, observation_};
+    const bool is_mended_by_apply =
+        seen.host.is_running && (relays.has_other_users(node) || relays.has_other_file(node));
+    if (seen.is_refused && !is_mended_by_apply) return problems_.push_back(seen.unreachable);
+    if (!seen.host.is_this_machine && !seen.server)
+        return add(seen.unreachable.what, "it is not on this machine, so it can't be started from here");
+    if (seen.host.problem)
+        return add(fmt::format("{}: {}", node.name, seen.host.problem->what), seen.host.problem->hint);
+    check_relay_directory(node, seen);
+    for (const Feed& feed : node.feeds) check_feed(node, feed);
+}
+
+void NodeCheck::check_relay_directory(const Node& node, const NodeObservation& seen) {
+    if (seen.host.directory.state != DataDirectory::State::kForeign) return;
+    const std::string path = node.data_directory.string();
+    if (seen.host.is_running)
+        return add(fmt::format("{}: another relay works in {}", node.name, path),
+                   "name another data_directory, or stop that relay and empty the directory by hand");
+    add(fmt::format("{}: {} is not empty and holds no relay that pgcascade apply has made", node.name, path),
+        "name another data_directory, or empty this one by hand: pgcascade never does");
+}
+
+void NodeCheck::check_relay_users() {
+    if (!observation_.relay_sources) return;
+    for (const auto& [role, secret] : observation_.relay_sources->secrets)
+        if (!is_scram_secret(secret))
+            add(fmt::format(
+                    "{}: the role {} has no SCRAM-SHA-256 password, by which alone it could log in at a "
+                    "relay",
+                    cascade_.primary().name, role),
+                fmt::format("SET password_encryption = 'scram-sha-256'; then give it one: \\password {}",
+                            role));
+}
+
+void NodeCheck::check_feed(const Node& relay, const Feed& feed) {
+    const std::string in_file =
+        fmt::format("{}:{}: feed {} of {}: ", cascade_.file.string(), feed.line, feed.name, relay.name);
+    if (const auto& sources = observation_.relay_sources) {
+        const auto database = sources->publications.find(feed.database);
+        if (database == sources->publications.end())
+            return add(fmt::format("{}the primary has no database {}", in_file, feed.database),
+                       fmt::format("CREATE DATABASE makes it there; or mend database in [node.{}.feed.{}]",
+                                   relay.name, feed.name));
+        for (const std::string& name : feed.publications)
+            if (!database->second.contains(name))
+                add(fmt::format("{}database {} has no publication {}", in_file, feed.database, name),
+                    "CREATE PUBLICATION makes it on the primary, in that database; or mend publications");
+    }
+    const NodeObservation& upstream = observation_.node(*relay.upstream);
+    if (upstream.server && !upstream.is_other_server) check_feed_slot(relay, feed, *upstream.server);
+}
+
+void NodeCheck::check_feed_slot(const Node& relay, const Feed& feed, const ServerState& upstream) {
+    const std::string name = relay.slot_of(feed);
+    const Slot* slot = upstream.find_slot(name);
+    const std::string afresh = fmt::format(
+        "stop {} and empty its directory; apply makes it anew, and its subscribers make their subscriptions "
+        "anew",
+        relay.name);
+    if (slot == nullptr) {
+        // Before it is moved to this upstream it has none there.
+        const bool had_one = observation_.node(relay.name).host.relay_feeds.contains(feed.name) &&
+                             !RelayPlan{cascade_, observation_}.has_other_file(relay);
+        if (had_one)
+            add(fmt::format("{}: its slot {} on {} is gone, and with it what feed {} has not received yet",
+                            relay.name, name, *relay.upstream, feed.name),
+                afresh);
+        return;
+    }
+    if (!slot->is_logical() || slot->plugin != "pgoutput" || slot->database != feed.database)
+        return add(fmt::format("{}: slot {} on {} is not one of pgoutput in database {}", relay.name, name,
+                               *relay.upstream, feed.database),
+                   fmt::format("write another slot = \"…\" in [node.{}]", relay.name));
+    if (slot->is_invalidated())
+        return add(fmt::format("{}: its slot {} on {} is invalidated ({})", relay.name, name, *relay.upstream,
+                               slot->invalidation_reason),
+                   fmt::format("drop the slot, {}", afresh));
+    const NodeState state = state_of(observation_.node(relay.name));
+    if (slot->active && state == NodeState::kAbsent)
+        add(fmt::format("{}: its slot {} on {} is used by process {}, which is not its own", relay.name, name,
+                        *relay.upstream, slot->active_pid),
+            fmt::format("write another slot = \"…\" in [node.{}], or stop what uses it", relay.name));
+}
+
 void NodeCheck::check_system_identifier(const Node& node, const NodeObservation& seen) {
     if (!node.upstream || !is_primary_known_ || state_of(seen) == NodeState::kAbsent) return;
+    if (node.is_relay() && !seen.server) return;
     const NodeObservation& primary = observation_.node(cascade_.primary().name);
     const std::uint64_t here = system_identifier(seen);
     const std::uint64_t there = system_identifier(primary);
@@ -139,13 +241,13 @@ void NodeCheck::check_upstream(const Node& node, const NodeObservation& seen) {
     if (seen.host.passfile_problem)
         add(fmt::format("{}: {}", node.name, seen.host.passfile_problem->what),
             seen.host.passfile_problem->hint);
-    if (state_of(seen) == NodeState::kAbsent && !seen.host.is_this_machine)
+    if (!node.is_relay() && state_of(seen) == NodeState::kAbsent && !seen.host.is_this_machine)
         add(fmt::format("{}: has to be cloned, and {} is not this machine", node.name, node.host),
             "make it on that host; pgcascade then takes it over");
     const NodeObservation& upstream = observation_.node(*node.upstream);
     if (!upstream.server) return;
-    if (seen.server) check_timeline(node, *seen.server, *upstream.server);
-    check_slot(node, *upstream.server);
+    if (seen.server && !node.is_relay()) check_timeline(node, *seen.server, *upstream.server);
+    if (!node.is_relay() || node.wal) check_slot(node, *upstream.server);
     check_login(node, upstream);
 }
 
@@ -182,6 +284,7 @@ void NodeCheck::check_slot(const Node& node, const ServerState& upstream) {
 bool NodeCheck::may_use_slot(const Node& node) const {
     const NodeObservation& seen = observation_.node(node.name);
     const NodeState state = state_of(seen);
+    if (node.is_relay()) return state != NodeState::kAbsent;
     if (state != NodeState::kRunning) return state == NodeState::kStarting || state == NodeState::kStopped;
     return !seen.server->receiver || seen.server->receiver->slot == node.slot;
 }
@@ -189,7 +292,7 @@ bool NodeCheck::may_use_slot(const Node& node) const {
 // While the role is not made yet, or lacks its rights, a refusal says nothing.
 void NodeCheck::check_login(const Node& node, const NodeObservation& upstream) {
     if (upstream.replication_login.outcome != ReplicationLogin::Outcome::kRefused) return;
-    const auto& role = upstream.server->replication_role;
+    const auto& role = upstream.server->replication_role;  // a relay has none
     if (!role || !role->can_login || !role->can_replicate) return;
     const Problem& problem = upstream.replication_login.problem;
     const bool is_reported = std::any_of(problems_.begin(), problems_.end(), [&](const Problem& other) {

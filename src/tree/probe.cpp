@@ -176,10 +176,11 @@ class NodeProbe {
         NodeObservation seen;
         ask_server(seen);
         const Host host{cascade_, node_, options_.stop_fd};
-        seen.host = options_.for_plan && !seen.server ? host.look_closely(settings_of_interest(cascade_))
-                                                      : host.look();
+        seen.host = options_.for_plan && !seen.server && !node_.is_relay()
+                        ? host.look_closely(settings_of_interest(cascade_))
+                        : host.look();
         seen.is_other_server = serves_other_directory(seen);
-        if (options_.for_plan && seen.server && !seen.is_other_server)
+        if (options_.for_plan && seen.server && !seen.is_other_server && !node_.is_relay())
             seen.replication_login = try_login(*seen.server);
         return seen;
     }
@@ -190,6 +191,7 @@ class NodeProbe {
     }
 
     void ask_server(NodeObservation& seen) const;
+    ServerState ask(Connection& connection) const;
     bool serves_other_directory(const NodeObservation& seen) const;
     ReplicationLogin try_login(const ServerState& server) const;
 
@@ -198,10 +200,23 @@ class NodeProbe {
     const ProbeOptions& options_;
 };
 
+ServerState NodeProbe::ask(Connection& connection) const {
+    if (postgres::is_relay(connection) != node_.is_relay())
+        throw LoginError(
+            fmt::format("{}: at {}:{} {} answers, and {} says that it is {}", node_.name, node_.host,
+                        node_.port, node_.is_relay() ? "a PostgreSQL server" : "a relay",
+                        cascade_.file.string(), node_.is_relay() ? "a relay" : "a server"),
+            "", "mend its host, its port or its kind in the file, or stop who answers there");
+    if (node_.is_relay()) return observe_relay(connection);
+    return observe(connection, cascade_.replication_user, settings_of_interest(cascade_));
+}
+
 void NodeProbe::ask_server(NodeObservation& seen) const {
     try {
-        Connection connection{cascade_.conninfo(node_), connect_options()};
-        seen.server = observe(connection, cascade_.replication_user, settings_of_interest(cascade_));
+        postgres::ConnectOptions options = connect_options();
+        options.replication = replication_of(node_);
+        Connection connection{cascade_.conninfo(node_), options};
+        seen.server = ask(connection);
     } catch (const LoginError& problem) {
         seen.unreachable = {problem.what(), problem.hint()};
         seen.is_refused = true;
@@ -216,7 +231,9 @@ void NodeProbe::ask_server(NodeObservation& seen) const {
 }
 
 bool NodeProbe::serves_other_directory(const NodeObservation& seen) const {
-    if (!seen.server || !seen.host.is_this_machine || seen.server->data_directory.empty()) return false;
+    if (!seen.server || !seen.host.is_this_machine) return false;
+    if (node_.is_relay()) return !seen.host.is_running && !seen.host.problem;
+    if (seen.server->data_directory.empty()) return false;
     std::error_code error;
     return !std::filesystem::equivalent(seen.server->data_directory, node_.data_directory, error) || error;
 }
@@ -225,11 +242,38 @@ bool NodeProbe::serves_other_directory(const NodeObservation& seen) const {
 // tried, with what stands in its primary_conninfo.
 ReplicationLogin NodeProbe::try_login(const ServerState& server) const {
     for (const Node* downstream : cascade_.downstreams(node_.name)) {
-        const postgres::Slot* slot = server.find_slot(downstream->slot);
-        if (slot != nullptr && slot->active) continue;
+        const auto is_proven = [&](const std::string& name) {
+            const postgres::Slot* slot = server.find_slot(name);
+            return slot != nullptr && slot->active;
+        };
+        for (const Feed& feed : downstream->feeds) {
+            if (is_proven(downstream->slot_of(feed))) continue;
+            postgres::ConnectOptions options = connect_options();
+            options.replication = postgres::Replication::kDatabase;
+            const ReplicationLogin login =
+                try_replication_login(cascade_.feed_conninfo(*downstream, feed), options);
+            if (login.outcome != ReplicationLogin::Outcome::kWorks) return login;
+        }
+        if ((downstream->is_relay() && !downstream->wal) || is_proven(downstream->slot)) continue;
         return try_replication_login(cascade_.upstream_conninfo(*downstream), connect_options());
     }
     return {};
+}
+
+// ── what relays need ───────────────────────────────────────────────────────────────────────────────────
+
+std::optional<RelaySources> ask_for_relays(const Cascade& cascade, const ProbeOptions& options) {
+    const Node& primary = cascade.primary();
+    const postgres::ConnectOptions login{
+        .name = primary.name, .timeout = options.timeout, .stop_fd = options.stop_fd};
+    try {
+        Connection connection{cascade.conninfo(primary), login};
+        return look_at_relay_sources(connection, cascade, login);
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error&) {
+        return std::nullopt;  // the primary's own observation tells why
+    }
 }
 
 // ── the passfile ───────────────────────────────────────────────────────────────────────────────────────
@@ -289,15 +333,71 @@ ServerState observe(Connection& connection, const std::string& replication_user,
     return state;
 }
 
+ServerState observe_relay(Connection& relay) {
+    ServerState state;
+    const Result identity = relay.command("IDENTIFY_SYSTEM");
+    state.in_recovery = true;
+    state.system_identifier = std::stoull(std::string{identity.at(0, 0)});
+    state.timeline = TimelineId{unsigned_integer(identity, 0, 1)};
+    state.slots = postgres::list_slots(relay);
+    state.relay = RelayState{postgres::list_feeds(relay), postgres::find_wal(relay)};
+    if (state.relay->wal) state.received = state.relay->wal->received;
+    // Without WAL, all that it has of every feed.
+    for (const postgres::RelayFeed& feed : state.relay->feeds)
+        if (!state.relay->wal && feed.received && (!state.received || *feed.received < *state.received))
+            state.received = feed.received;
+    for (postgres::RelaySession& session : postgres::list_sessions(relay)) {
+        if (session.slot.empty()) continue;
+        Downstream downstream;
+        downstream.pid = session.pid;
+        downstream.application_name = session.application_name;
+        downstream.client_address = session.client;
+        downstream.state = "streaming";
+        downstream.slot = session.slot;
+        downstream.written = session.written;
+        downstream.flushed = session.flushed;
+        downstream.replayed = session.applied;
+        downstream.lag_bytes = session.lag_bytes;
+        state.downstreams.push_back(std::move(downstream));
+    }
+    return state;
+}
+
+RelaySources look_at_relay_sources(Connection& primary, const Cascade& cascade,
+                                   const postgres::ConnectOptions& options) {
+    RelaySources sources;
+    const Result roles =
+        primary.query("SELECT rolname, coalesce(rolpassword, '') FROM pg_authid WHERE rolname IN ($1, $2)",
+                      {cascade.user, cascade.replication_user});
+    for (int row = 0; row < roles.rows(); ++row) sources.secrets.emplace(roles.at(row, 0), roles.at(row, 1));
+    std::set<std::string> databases;
+    for (const Node& node : cascade.nodes)
+        for (const Feed& feed : node.feeds) databases.insert(feed.database);
+    for (const std::string& name : databases) {
+        if (primary.query("SELECT FROM pg_database WHERE datname = $1 AND datallowconn", {name}).rows() == 0)
+            continue;
+        Connection database{cascade.conninfo(cascade.primary()).with("dbname", name), options};
+        const Result rows = database.query("SELECT pubname FROM pg_publication");
+        std::set<std::string>& publications = sources.publications[name];
+        for (int row = 0; row < rows.rows(); ++row) publications.emplace(rows.at(row, 0));
+    }
+    return sources;
+}
+
 ReplicationLogin try_replication_login(const postgres::Conninfo& conninfo, postgres::ConnectOptions options) {
     using Outcome = ReplicationLogin::Outcome;
-    options.replication = postgres::Replication::kPhysical;
+    constexpr std::string_view kNoSuchDatabase = "3D000";
+    if (options.replication == postgres::Replication::kNone)
+        options.replication = postgres::Replication::kPhysical;
     try {
         const Connection connection{conninfo, options};
         return {Outcome::kWorks, {}};
     } catch (const Stopped&) {
         throw;
     } catch (const Error& problem) {
+        // The server looks for the database only once it has let somebody in.
+        const auto* refusal = dynamic_cast<const LoginError*>(&problem);
+        if (refusal != nullptr && refusal->sqlstate() == kNoSuchDatabase) return {Outcome::kWorks, {}};
         const bool has_no_line =
             std::string_view{problem.what()}.find("no pg_hba.conf entry") != std::string_view::npos;
         return {has_no_line ? Outcome::kNoHbaLine : Outcome::kRefused, {problem.what(), problem.hint()}};
@@ -322,6 +422,8 @@ Observation probe(const Cascade& cascade, const ProbeOptions& options) {
     }
     if (failure) std::rethrow_exception(failure);
     observation.passfile = look_at_passfile(cascade);
+    if (options.for_plan && cascade.has_relays())
+        observation.relay_sources = ask_for_relays(cascade, options);
     return observation;
 }
 

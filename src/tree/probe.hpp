@@ -28,6 +28,13 @@ ReplicationLogin try_replication_login(const postgres::Conninfo& conninfo, postg
 ServerState observe(postgres::Connection& connection, const std::string& replication_user,
                     const std::vector<std::string>& setting_names);
 
+// The same of a relay, which is asked nothing but SHOW and IDENTIFY_SYSTEM.
+ServerState observe_relay(postgres::Connection& relay);
+
+// What relays need, from the primary. Throws as observe() does.
+RelaySources look_at_relay_sources(postgres::Connection& primary, const Cascade& cascade,
+                                   const postgres::ConnectOptions& options);
+
 // The settings that a probe asks every node for: those of any node of the file (who answers knows the type
 // and unit for one that is down), and those that plan() has an opinion on.
 std::vector<std::string> settings_of_interest(const Cascade& cascade);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -75,7 +76,7 @@ bool SettingsPlan::exists(const Node& node) const {
 
 // Debian keeps postgresql.conf elsewhere: a clone does not bring it along.
 bool SettingsPlan::inherits_files(const Node& node) const {
-    const auto& source = observation_.node(*node.upstream).server;
+    const auto& source = observation_.node(cascade_.server_above(node).name).server;
     return !source || source->config_file.empty() || source->config_file.starts_with(source->data_directory);
 }
 
@@ -95,7 +96,7 @@ std::optional<std::string> SettingsPlan::before(const Node& node, const std::str
     const auto removed = not_inherited(node);
     if (std::find(removed.begin(), removed.end(), name) == removed.end()) {
         if (is_fresh) return now(node, name);
-        if (node.upstream && inherits_files(node)) return after(cascade_.node(*node.upstream), name);
+        if (node.upstream && inherits_files(node)) return after(cascade_.server_above(node), name);
     }
     const auto found = server_defaults().find(name);
     return found != server_defaults().end() ? std::optional{found->second} : std::nullopt;
@@ -116,15 +117,14 @@ std::optional<std::string> SettingsPlan::after(const Node& node, const std::stri
 // How many walsenders, or slots, the node needs for itself.
 std::optional<double> SettingsPlan::capacity(const Node& node, const std::string& name) const {
     if (name != "max_wal_senders" && name != "max_replication_slots") return std::nullopt;
-    const std::vector<const Node*> downstreams = cascade_.downstreams(node.name);
-    double needed = static_cast<double>(downstreams.size());
+    std::set<std::string> slots;
+    for (const Node* child : cascade_.downstreams(node.name))
+        for (const std::string& slot : child->slots()) slots.insert(slot);
+    double needed = static_cast<double>(slots.size());
     double spare = kSpare;
     const auto& server = observation_.node(node.name).server;
     if (name == "max_replication_slots" && server) {
-        const auto is_foreign = [&](const postgres::Slot& slot) {
-            return std::none_of(downstreams.begin(), downstreams.end(),
-                                [&](const Node* child) { return child->slot == slot.name; });
-        };
+        const auto is_foreign = [&](const postgres::Slot& slot) { return !slots.contains(slot.name); };
         const auto foreign = std::count_if(server->slots.begin(), server->slots.end(), is_foreign);
         spare = std::max(spare, static_cast<double>(foreign));
     }
@@ -286,7 +286,7 @@ postgres::Settings SettingsPlan::of_new(const Node& node) const {
 std::vector<std::string> SettingsPlan::not_inherited(const Node& node) const {
     std::vector<std::string> names;
     if (!node.upstream || !inherits_files(node)) return names;
-    for (const auto& [name, value] : cascade_.node(*node.upstream).settings)
+    for (const auto& [name, value] : cascade_.server_above(node).settings)
         if (!node.settings.contains(name)) names.push_back(name);
     return names;
 }

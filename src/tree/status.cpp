@@ -6,6 +6,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "tree/plan.hpp"
+
 namespace pgcascade::tree {
 
 namespace {
@@ -30,7 +32,7 @@ const Downstream* find_downstream(const ServerState& upstream, const Node& node)
 
 // A backup is a downstream too, of no position.
 bool is_fed_wal(const Downstream& downstream) {
-    return downstream.sent.has_value();
+    return downstream.sent.has_value() || !downstream.slot.empty();
 }
 
 std::string state_of_silent(const NodeObservation& seen) {
@@ -71,6 +73,8 @@ class NodeJudge {
             judge_silent();
         else if (seen_.is_other_server)
             judge_other_server();
+        else if (node().is_relay())
+            judge_relay();
         else if (seen_.server->in_recovery)
             judge_standby();
         else
@@ -91,7 +95,7 @@ class NodeJudge {
     }
 
     void judge_silent() {
-        status_.role = node().upstream ? "standby" : "primary";
+        status_.role = node().is_relay() ? "relay" : node().upstream ? "standby" : "primary";
         status_.state = state_of_silent(seen_);
         const std::string hint = hint_for_silent(status_.state, cascade_);
         report(status_.state == "starting" ? Health::kWarning : Health::kBad, seen_.unreachable.what,
@@ -99,8 +103,13 @@ class NodeJudge {
     }
 
     void judge_other_server() {
-        status_.role = seen_.server->in_recovery ? "standby" : "primary";
+        status_.role = node().is_relay() ? "relay" : seen_.server->in_recovery ? "standby" : "primary";
         status_.state = "other server";
+        if (node().is_relay())
+            return report(Health::kBad,
+                          fmt::format("the relay at {}:{} works elsewhere, not in {}", node().host,
+                                      node().port, node().data_directory.string()),
+                          "correct port or data_directory in " + cascade_.file.string());
         report(Health::kBad,
                fmt::format("the server at {}:{} works in {}, not in {}", node().host, node().port,
                            seen_.server->data_directory, node().data_directory.string()),
@@ -141,6 +150,31 @@ class NodeJudge {
                                server.receiver->sender_port, *node().upstream));
         if (!status_.lag->bytes && server.receiver && server.receiver->latest_end && server.replayed)
             status_.lag->bytes = bytes_behind(*server.receiver->latest_end, *server.replayed);
+    }
+
+    void judge_relay() {
+        const ServerState& relay = *seen_.server;
+        status_.role = "relay";
+        status_.lsn = relay.received;
+        status_.lag = Lag{};
+        const bool receives = is_receiving(node(), observation_);
+        status_.state = receives ? "receiving" : "not receiving";
+        const ServerState* upstream = answering_upstream();
+        if (upstream != nullptr && upstream->system_identifier != relay.system_identifier)
+            return report(
+                Health::kBad,
+                fmt::format("is of another cluster than {} (system identifier {}, not {})", *node().upstream,
+                            relay.system_identifier, upstream->system_identifier));
+        if (upstream != nullptr && upstream->end_of_wal() && relay.received)
+            status_.lag->bytes = bytes_behind(*upstream->end_of_wal(), *relay.received);
+        if (relay.relay->wal && !relay.relay->wal->problem.empty())
+            report(Health::kBad, "the WAL is not received: " + relay.relay->wal->problem);
+        for (const postgres::RelayFeed& feed : relay.relay->feeds)
+            if (!feed.problem.empty())
+                report(Health::kBad, fmt::format("feed {} is not received: {}", feed.name, feed.problem));
+        if (!receives && status_.problems.empty())
+            report(Health::kBad, fmt::format("does not receive from {}", *node().upstream),
+                   "pgcascade apply " + cascade_.file.string());
     }
 
     // Nothing where it does not answer.
@@ -201,8 +235,13 @@ class NodeJudge {
 
     void find_others() {
         std::vector<const Downstream*> known;
-        for (const Node* child : cascade_.downstreams(node().name))
+        for (const Node* child : cascade_.downstreams(node().name)) {
             known.push_back(find_downstream(*seen_.server, *child));
+            const std::vector<std::string> slots = child->slots();
+            for (const Downstream& downstream : seen_.server->downstreams)
+                if (std::find(slots.begin(), slots.end(), downstream.slot) != slots.end())
+                    known.push_back(&downstream);
+        }
         for (const Downstream& downstream : seen_.server->downstreams)
             if (is_fed_wal(downstream) && std::find(known.begin(), known.end(), &downstream) == known.end())
                 status_.others.push_back(&downstream);
@@ -229,6 +268,7 @@ TreeStatus status_of(const Cascade& cascade, const Observation& observation) {
 
 Lag lag_of(const ServerState& server, const Downstream& downstream) {
     Lag lag;
+    if (downstream.lag_bytes) return {downstream.lag_bytes, {}};
     const auto position = downstream.replayed ? downstream.replayed : downstream.flushed;
     if (server.end_of_wal() && position) lag.bytes = bytes_behind(*server.end_of_wal(), *position);
     lag.time_us = downstream.replay_lag_us;

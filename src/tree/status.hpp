@@ -25,15 +25,16 @@ enum class Health { kGood, kWarning, kBad };
 struct NodeStatus {
     const Node* node = nullptr;
     const NodeObservation* seen = nullptr;
-    std::string role;  // "primary", "standby"; what the file says where the node does not answer
+    std::string role;  // "primary", "standby", "relay"; what the file says where the node does not answer
 
-    // "running" (a primary), "streaming", "catching up" or "not streaming" (a standby); where nobody answers:
+    // "running" (a primary), "streaming", "catching up" or "not streaming" (a standby), "receiving" or "not
+    // receiving" (a relay); where nobody answers:
     // "starting", "refused", "stopped", "missing", "unfinished" or "unreachable"; "other server" where
     // another one than the file's does.
     std::string state;
     Health health = Health::kGood;
-    std::optional<Lsn> lsn;                 // where a primary's WAL ends, how far a standby has replayed
-    std::optional<Lag> lag;                 // at the edge to its upstream; nothing for a primary
+    std::optional<Lsn> lsn;  // where a primary's WAL ends; how far a standby has replayed, a relay received
+    std::optional<Lag> lag;  // at the edge to its upstream; nothing for a primary
     const Downstream* edge = nullptr;       // what the upstream knows of that edge
     std::vector<const Downstream*> others;  // whom it feeds beside the nodes of the file
     std::vector<Problem> problems;          // why it is not as it should be

@@ -70,6 +70,7 @@ class StatusWriter {
     void write_node(const NodeStatus& status) {
         json_.StartObject();
         field("name", status.node->name);
+        field("kind", status.node->is_relay() ? "relay" : "server");
         field("upstream", status.node->upstream);
         field("host", status.node->host);
         field("port", status.node->port);
@@ -108,6 +109,14 @@ class StatusWriter {
         array("downstreams", server.downstreams,
               [&](const Downstream& downstream) { write_downstream(server, downstream); });
         array("slots", server.slots, [this](const postgres::Slot& slot) { write_slot(slot); });
+        static const RelayState kNothing;
+        array("feeds", (server.relay ? *server.relay : kNothing).feeds,
+              [this](const postgres::RelayFeed& feed) { write_feed(feed); });
+        json_.Key("wal");
+        if (server.relay && server.relay->wal)
+            write_wal(*server.relay->wal);
+        else
+            json_.Null();
     }
 
     void write_lag(const Lag& lag) {
@@ -164,6 +173,30 @@ class StatusWriter {
         field("safe_wal_size", slot.safe_wal_size);
         text_or_null("wal_status", slot.wal_status);
         text_or_null("invalidation_reason", slot.invalidation_reason);
+        json_.EndObject();
+    }
+
+    void write_feed(const postgres::RelayFeed& feed) {
+        json_.StartObject();
+        field("name", feed.name);
+        field("database", feed.database);
+        field("slot", feed.slot);
+        field("received_lsn", feed.received);
+        field("durable_lsn", feed.durable);
+        field("log_bytes", feed.log_bytes);
+        text_or_null("problem", feed.problem);
+        json_.EndObject();
+    }
+
+    void write_wal(const postgres::RelayWal& wal) {
+        json_.StartObject();
+        field("slot", wal.slot);
+        field("timeline", wal.timeline);
+        field("begin_lsn", wal.begin);
+        field("received_lsn", wal.received);
+        field("durable_lsn", wal.durable);
+        field("log_bytes", wal.log_bytes);
+        text_or_null("problem", wal.problem);
         json_.EndObject();
     }
 

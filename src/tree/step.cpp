@@ -85,8 +85,31 @@ std::string AllowReplication::text() const {
 }
 
 std::string CreateSlot::text() const {
-    return fmt::format("{}: {} physical slot {} for {}", node,
-                       replaces_unusable ? "replace the unusable" : "create", slot, downstream);
+    return fmt::format("{}: {} physical slot {} for {}{}", node,
+                       replaces_unusable ? "replace the unusable" : "create", slot, downstream,
+                       where_missing ? " where it is missing" : "");
+}
+
+std::string CreateFeedSlot::text() const {
+    return fmt::format("{}: create logical slot {} in database {} for {}{}", node, slot, database, relay,
+                       where_missing ? " where it is missing" : "");
+}
+
+std::string WriteRelayFiles::text() const {
+    return fmt::format("{}: write {}, and the users {} beside it", node, file.string(),
+                       fmt::join(users, " and "));
+}
+
+std::string WriteRelayUsers::text() const {
+    return fmt::format("{}: renew the users {}", node, fmt::join(users, " and "));
+}
+
+std::string WaitReceived::text() const {
+    return fmt::format("{}: wait until it has received what {} does not keep for it", node, upstream);
+}
+
+std::string WaitRelay::text() const {
+    return fmt::format("{}: wait until it listens and receives from {}", node, upstream);
 }
 
 std::string CloneNodes::text() const {
@@ -111,7 +134,8 @@ std::string WaitReplayed::text() const {
 }
 
 std::string DropSlot::text() const {
-    return fmt::format("{}: drop physical slot {}, which {} uses no longer", node, slot, downstream);
+    return fmt::format("{}: drop {} slot {}, which {} uses no longer", node,
+                       is_logical ? "logical" : "physical", slot, downstream);
 }
 
 std::string text(const Step& step) {

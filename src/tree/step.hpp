@@ -53,6 +53,7 @@ struct MakeStandby {
     std::string text() const;
 };
 
+// A relay as well: the next three steps are of servers and relays.
 struct StartServer {
     static constexpr std::string_view kKind = "start";
     std::string node;
@@ -115,6 +116,51 @@ struct CreateSlot {
     std::string slot;
     std::string downstream;
     bool replaces_unusable = false;  // one of that name is there, and has lost its WAL or never kept any
+    bool where_missing = false;      // whether it is there shows only once the node is up
+    std::string text() const;
+};
+
+// The logical slot, of pgoutput, through which a relay fetches a feed.
+struct CreateFeedSlot {
+    static constexpr std::string_view kKind = "create_feed_slot";
+    std::string node;
+    std::string slot;
+    std::string database;
+    std::string relay;
+    bool where_missing = false;
+    std::string text() const;
+};
+
+// relay.toml and the users of a relay that is down.
+struct WriteRelayFiles {
+    static constexpr std::string_view kKind = "write_relay_files";
+    std::string node;
+    std::filesystem::path file;
+    std::vector<std::string> users;
+    std::string text() const;
+};
+
+// The users of a relay that runs.
+struct WriteRelayUsers {
+    static constexpr std::string_view kKind = "write_relay_users";
+    std::string node;
+    std::vector<std::string> users;
+    std::string text() const;
+};
+
+// Until a relay has all that its new upstream's slots do not keep for it.
+struct WaitReceived {
+    static constexpr std::string_view kKind = "wait_received";
+    std::string node;
+    std::string upstream;
+    std::string text() const;
+};
+
+// Until a relay listens, and receives all that it is to relay.
+struct WaitRelay {
+    static constexpr std::string_view kKind = "wait_relay";
+    std::string node;
+    std::string upstream;
     std::string text() const;
 };
 
@@ -163,11 +209,13 @@ struct DropSlot {
     std::string node;
     std::string slot;
     std::string downstream;  // who used it
+    bool is_logical = false;
     std::string text() const;
 };
 
 using Step = std::variant<WritePassfile, CreateCluster, Configure, MakeStandby, StartServer, StopServer,
                           RestartServer, WaitForServer, SetSettings, EnsureRole, AllowReplication, CreateSlot,
+                          CreateFeedSlot, WriteRelayFiles, WriteRelayUsers, WaitReceived, WaitRelay,
                           CloneNodes, StreamFrom, WaitStreaming, WaitReplayed, DropSlot>;
 
 std::string text(const Step& step);

@@ -11,8 +11,10 @@
 #include "base/stop_signal.hpp"
 #include "postgres/clone.hpp"
 #include "postgres/slots.hpp"
+#include "tree/node_state.hpp"
 #include "tree/passfile.hpp"
 #include "tree/probe.hpp"
+#include "tree/relay_files.hpp"
 #include "tree/setting_value.hpp"
 #include "tree/stall_watch.hpp"
 
@@ -73,6 +75,24 @@ Conninfo moved(const Conninfo& current, const Conninfo& wanted) {
     return result;
 }
 
+std::string system_identifier(Connection& node) {
+    const Result answer =
+        node.command(postgres::is_relay(node) ? "IDENTIFY_SYSTEM"
+                                              : "SELECT system_identifier::text FROM pg_control_system()");
+    return std::string{answer.at(0, 0)};
+}
+
+Lsn end_of_wal(Connection& node) {
+    if (postgres::is_relay(node)) return observe_relay(node).received.value_or(Lsn{});
+    return node
+        .query(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN "
+            "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) "
+            "ELSE pg_current_wal_flush_lsn() END")
+        .lsn(0, 0)
+        .value_or(Lsn{});
+}
+
 bool points_to(const Conninfo& conninfo, const Conninfo& wanted) {
     return is_same_machine_name(conninfo.get("host").value_or("localhost"),
                                 wanted.get("host").value_or("")) &&
@@ -90,11 +110,26 @@ postgres::ConnectOptions StepRunner::connect_options(const std::string& node) co
 }
 
 std::unique_ptr<Connection> StepRunner::connect(const std::string& node) const {
+    if (cascade_.node(node).is_relay()) return connect_to_relay(cascade_.node(node));
     auto connection =
         std::make_unique<Connection>(cascade_.conninfo(cascade_.node(node)), connect_options(node));
     // With synchronous_standby_names, a commit would wait for standbys that are yet to be made.
     connection->query("SET synchronous_commit = local");
     return connection;
+}
+
+// It is no database: replication commands and SHOW are all that it takes.
+std::unique_ptr<Connection> StepRunner::connect_to_relay(const Node& relay) const {
+    postgres::ConnectOptions options = connect_options(relay.name);
+    options.replication = replication_of(relay);
+    return std::make_unique<Connection>(cascade_.conninfo(relay), options);
+}
+
+std::unique_ptr<Connection> StepRunner::connect_to_database(const Node& node,
+                                                            const std::string& dbname) const {
+    postgres::ConnectOptions options = connect_options(node.name);
+    if (node.is_relay()) options.replication = postgres::Replication::kDatabase;
+    return std::make_unique<Connection>(cascade_.conninfo(node).with("dbname", dbname), options);
 }
 
 std::optional<std::string> StepRunner::password_of(const std::string& role,
@@ -214,7 +249,7 @@ void StepRunner::do_step(const MakeStandby& step) {
     const Host standby = host(step.node);
     const Node& node = cascade_.node(step.node);
     if (standby.lacks_configuration())
-        standby.add_missing_configuration(connect(step.upstream)
+        standby.add_missing_configuration(connect(cascade_.server_above(node).name)
                                               ->query("SELECT pg_read_file(current_setting('hba_file'))")
                                               .text(0, 0)
                                               .value_or(""));
@@ -229,11 +264,14 @@ void StepRunner::do_step(const MakeStandby& step) {
 }
 
 void StepRunner::do_step(const StartServer& step) {
+    const Node& node = cascade_.node(step.node);
+    if (node.is_relay()) return host(step.node).relay().start(node.data_directory / kRelayFile);
     // A standby is waited for by the next step, which sees what keeps it from streaming.
     host(step.node).server().start(std::chrono::milliseconds{0});
 }
 
 void StepRunner::do_step(const StopServer& step) {
+    if (cascade_.node(step.node).is_relay()) return host(step.node).relay().stop(options_.stall_timeout);
     host(step.node).server().stop();
 }
 
@@ -266,11 +304,31 @@ void StepRunner::do_step(const CreateSlot& step) {
     postgres::create_physical_slot(*connection, {.name = step.slot, .if_not_exists = true});
 }
 
+void StepRunner::do_step(const CreateFeedSlot& step) {
+    const Node& node = cascade_.node(step.node);
+    const auto connection = connect_to_database(node, step.database);
+    postgres::create_logical_slot(
+        *connection, cascade_.conninfo(node).with("dbname", step.database),
+        {.name = step.slot,
+         .if_not_exists = true,
+         .primary = cascade_.conninfo(cascade_.primary()).with("dbname", step.database),
+         .on_notice = [](const std::string& text) { diagnostics::info(text); }});
+}
+
+// A base backup of a standby begins at its last restartpoint, which may lie before what a relay below it has.
+void StepRunner::renew_checkpoint(const std::string& standby) const {
+    const auto server = connect(standby);
+    if (server->query("SELECT pg_is_in_recovery()").boolean(0, 0))
+        do_step(WaitReplayed{standby, cascade_.primary().name});
+}
+
 void StepRunner::do_step(const CloneNodes& step) {
     std::vector<postgres::CloneTarget> targets;
     for (const CloneNodes::Target& target : step.targets) targets.push_back(host(target.node).clone_target());
-    const Conninfo source = cascade_.upstream_conninfo(cascade_.node(step.targets.front().node))
-                                .with("application_name", "pgcascade");
+    const Node& first = cascade_.node(step.targets.front().node);
+    if (*first.upstream != step.node) renew_checkpoint(step.node);
+    const Conninfo source =
+        cascade_.conninfo_as(first, cascade_.node(step.node)).with("application_name", "pgcascade");
     postgres::clone(
         source, targets,
         {.name = step.node, .stop_fd = options_.stop_fd, .on_progress = options_.on_clone_progress});
@@ -299,8 +357,8 @@ void StepRunner::check_move(const StreamFrom& step) const {
             .value_or(Lsn{});
     };
     const auto upstream = connect(step.upstream);
-    const std::string identifier = "SELECT system_identifier::text FROM pg_control_system()";
-    if (standby->query(identifier).at(0, 0) != upstream->query(identifier).at(0, 0))
+    if (standby->query("SELECT system_identifier::text FROM pg_control_system()").at(0, 0) !=
+        system_identifier(*upstream))
         throw ConfigError(fmt::format("{} and {} are not of one cluster", step.node, step.upstream));
 
     const auto slot = postgres::find_slot(*upstream, step.slot);
@@ -316,13 +374,7 @@ void StepRunner::check_move(const StreamFrom& step) const {
     wait_until(
         fmt::format("{} does not reach {}, which {} has already", step.upstream, has.to_string(), step.node),
         [&]() -> std::optional<std::string> {
-            const Lsn end = upstream
-                                ->query(
-                                    "SELECT CASE WHEN pg_is_in_recovery() THEN "
-                                    "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) "
-                                    "ELSE pg_current_wal_flush_lsn() END")
-                                .lsn(0, 0)
-                                .value_or(Lsn{});
+            const Lsn end = end_of_wal(*upstream);
             if (has <= end) return std::nullopt;
             return "it is at " + end.to_string();
         });
@@ -344,21 +396,33 @@ void StepRunner::do_step(const StreamFrom& step) {
     reload(step.node);
 }
 
-// Nothing once both ends say that the standby streams; else how far it is.
-std::optional<std::string> StepRunner::why_not_streaming(const WaitStreaming& step) const {
+// Nothing once the upstream says that it serves the slot; `progress`: how far that is.
+std::optional<std::string> StepRunner::why_not_sent(const WaitStreaming& step, std::string& progress) const {
     const auto upstream = connect(step.upstream);
-    const Result sender = upstream->query(
-        "SELECT r.state, r.sent_lsn, s.wal_status, s.active FROM pg_replication_slots s "
-        "LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name = $1",
-        {step.slot});
-    if (sender.rows() == 0) throw Error(fmt::format("{} has no slot {} any more", step.upstream, step.slot));
-    if (sender.at(0, 2) == "lost")
+    const auto slot = postgres::find_slot(*upstream, step.slot);
+    if (!slot) throw Error(fmt::format("{} has no slot {} any more", step.upstream, step.slot));
+    if (has_lost_its_wal(*slot))
         throw Error(fmt::format("{} has removed WAL that {} still needs", step.upstream, step.node),
                     fmt::format("stop {}, empty its data directory and clone it again", step.node));
-    const bool is_sent = sender.at(0, 0) == "streaming" || sender.at(0, 0) == "catchup";
-    std::string progress = sender.is_null(0, 0)
-                               ? fmt::format("nobody uses slot {} on {}", step.slot, step.upstream)
-                               : fmt::format("{} has sent up to {}", step.upstream, sender.at(0, 1));
+    if (!slot->active) return progress = fmt::format("nobody uses slot {} on {}", step.slot, step.upstream);
+    if (postgres::is_relay(*upstream)) {
+        progress =
+            fmt::format("{} keeps from {} on", step.upstream, slot->restart_lsn.value_or(Lsn{}).to_string());
+        return std::nullopt;
+    }
+    const Result sender = upstream->query("SELECT state, sent_lsn FROM pg_stat_replication WHERE pid = $1",
+                                          {std::to_string(slot->active_pid)});
+    if (sender.rows() == 0)
+        return progress = fmt::format("nobody uses slot {} on {}", step.slot, step.upstream);
+    progress = fmt::format("{} has sent up to {}", step.upstream, sender.at(0, 1));
+    if (sender.at(0, 0) == "streaming" || sender.at(0, 0) == "catchup") return std::nullopt;
+    return progress;
+}
+
+// Nothing once both ends say that the standby streams; else how far it is.
+std::optional<std::string> StepRunner::why_not_streaming(const WaitStreaming& step) const {
+    std::string progress;
+    const bool is_sent = !why_not_sent(step, progress);
     const std::string replay = host(step.node).replay_progress();
     if (!replay.empty()) progress += ", its process is \"" + replay + "\"";
     if (!is_sent) return progress;
@@ -388,7 +452,100 @@ void StepRunner::do_step(const WaitStreaming& step) {
     }
 }
 
-void StepRunner::do_step(const WaitReplayed& step) {
+// ── relays ─────────────────────────────────────────────────────────────────────────────────────────────
+
+std::string StepRunner::relay_users_content(const std::string& relay) const {
+    const Node& primary = cascade_.primary();
+    const auto connection = connect(primary.name);
+    const auto secrets = look_at_relay_sources(*connection, cascade_, connect_options(primary.name)).secrets;
+    for (const std::string& role : relay_users(cascade_))
+        if (const auto found = secrets.find(role); found == secrets.end() || !is_scram_secret(found->second))
+            throw ConfigError(fmt::format("{}: the role {} has no SCRAM-SHA-256 password, by which alone it "
+                                          "could log in at {}",
+                                          primary.name, role, relay),
+                              fmt::format("give it one: \\password {}", role));
+    return relay_users_file(cascade_, cascade_.node(relay), secrets);
+}
+
+void StepRunner::do_step(const WriteRelayFiles& step) {
+    const Host place = host(step.node);
+    const std::string users = relay_users_content(step.node);
+    place.write_relay_file(relay_file(cascade_, cascade_.node(step.node)));
+    place.write_relay_users(users);
+}
+
+void StepRunner::do_step(const WriteRelayUsers& step) {
+    host(step.node).replace_relay_users(relay_users_content(step.node));
+}
+
+// While it still receives from the old upstream: what it lacks then nobody would send it.
+void StepRunner::do_step(const WaitReceived& step) {
+    const Node& relay = cascade_.node(step.node);
+    const auto lacks = [](const std::string& what, std::optional<Lsn> has, std::optional<Lsn> kept_from) {
+        if (!kept_from || *kept_from <= has.value_or(Lsn{})) return std::string{};
+        return fmt::format("{} is at {}, before {}", what, has.value_or(Lsn{}).to_string(),
+                           kept_from->to_string());
+    };
+    wait_until(fmt::format("{} does not receive what {} does not keep for it", step.node, step.upstream),
+               [&]() -> std::optional<std::string> {
+                   const RelayState here = observe_relay(*connect(step.node)).relay.value();
+                   const auto upstream = connect(step.upstream);
+                   for (const Feed& feed : relay.feeds) {
+                       const auto slot = postgres::find_slot(*upstream, relay.slot_of(feed));
+                       const postgres::RelayFeed* received = here.find_feed(feed.name);
+                       if (!slot || received == nullptr) continue;
+                       const std::string text =
+                           lacks("feed " + feed.name, received->durable, slot->confirmed_flush_lsn);
+                       if (!text.empty()) return text;
+                   }
+                   const auto slot = postgres::find_slot(*upstream, relay.slot);
+                   if (!slot || !relay.wal || !here.wal) return std::nullopt;
+                   const std::string text = lacks("the WAL", here.wal->durable, slot->restart_lsn);
+                   return text.empty() ? std::nullopt : std::optional{text};
+               });
+}
+
+std::optional<std::string> StepRunner::why_not_receiving(const WaitRelay& step) const {
+    const Node& relay = cascade_.node(step.node);
+    const RelayState here = observe_relay(*connect(step.node)).relay.value();
+    if (relay.wal && !here.wal) throw Error("it relays no WAL");
+    if (relay.wal && !here.wal->problem.empty()) return "the WAL: " + here.wal->problem;
+    for (const Feed& feed : relay.feeds) {
+        const postgres::RelayFeed* received = here.find_feed(feed.name);
+        if (received == nullptr) throw Error(fmt::format("it has no feed {}", feed.name));
+        if (!received->problem.empty()) return fmt::format("feed {}: {}", feed.name, received->problem);
+        if (!received->received) return fmt::format("feed {} has received nothing", feed.name);
+    }
+    const auto upstream = connect(step.upstream);
+    for (const std::string& name : relay.slots()) {
+        const auto slot = postgres::find_slot(*upstream, name);
+        if (!slot) throw Error(fmt::format("{} has no slot {} any more", step.upstream, name));
+        if (!slot->active) return fmt::format("it does not use its slot {} on {} yet", name, step.upstream);
+    }
+    return std::nullopt;
+}
+
+void StepRunner::do_step(const WaitRelay& step) {
+    const Host place = host(step.node);
+    try {
+        wait_until(fmt::format("{} does not receive from {}", step.node, step.upstream), [&] {
+            if (place.is_this_machine() && !place.is_server_running())
+                throw Error(step.node + ": the relay has ended");
+            return why_not_receiving(step);
+        });
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error& problem) {
+        if (!place.is_this_machine()) throw;
+        throw Error(
+            fmt::format("{}\nthe log of {} ends:\n{}", problem.what(), step.node, place.relay().log_tail()),
+            problem.hint());
+    }
+}
+
+// ── replaying ──────────────────────────────────────────────────────────────────────────────────────────
+
+void StepRunner::do_step(const WaitReplayed& step) const {
     const auto primary = connect(step.primary);
     primary->set_timeout(std::chrono::milliseconds{0});
     primary->query("CHECKPOINT");

@@ -35,19 +35,31 @@ class StepRunner {
     void do_step(const EnsureRole& step);
     void do_step(const AllowReplication& step);
     void do_step(const CreateSlot& step);
+    void do_step(const CreateFeedSlot& step);
+    void do_step(const WriteRelayFiles& step);
+    void do_step(const WriteRelayUsers& step);
+    void do_step(const WaitReceived& step);
+    void do_step(const WaitRelay& step);
     void do_step(const CloneNodes& step);
     void do_step(const StreamFrom& step);
     void do_step(const WaitStreaming& step);
-    void do_step(const WaitReplayed& step);
+    void do_step(const WaitReplayed& step) const;
     void do_step(const DropSlot& step);
 
     Host host(const std::string& node) const;
     postgres::ConnectOptions connect_options(const std::string& node) const;
     std::unique_ptr<postgres::Connection> connect(const std::string& node) const;
+    std::unique_ptr<postgres::Connection> connect_to_relay(const Node& relay) const;
+    std::unique_ptr<postgres::Connection> connect_to_database(const Node& node,
+                                                              const std::string& dbname) const;
     std::optional<std::string> password_of(const std::string& role, const std::string& database) const;
     void reload(const std::string& node) const;
     void check_move(const StreamFrom& step) const;
+    std::optional<std::string> why_not_sent(const WaitStreaming& step, std::string& progress) const;
     std::optional<std::string> why_not_streaming(const WaitStreaming& step) const;
+    std::string relay_users_content(const std::string& relay) const;
+    std::optional<std::string> why_not_receiving(const WaitRelay& step) const;
+    void renew_checkpoint(const std::string& standby) const;
 
     // Looks again and again until `look` returns nothing. What it returns says how far things are: a text
     // that is new is progress, and once there has been none for the stall time-out, this throws `what` with

@@ -17,6 +17,12 @@ StopOutcome stop_node(const Cascade& cascade, const Node& node, const StopOption
     const Host host{cascade, node, options.stop_fd};
     if (!host.is_this_machine()) return {node.name, Kind::kElsewhere, {}};
     try {
+        if (node.is_relay()) {
+            const postgres::LocalRelay relay = host.relay();
+            if (!relay.is_running()) return {node.name, Kind::kWasDown, {}};
+            relay.stop(options.timeout, options.mode == postgres::StopMode::kImmediate);
+            return {node.name, Kind::kStopped, {}};
+        }
         const auto directory = postgres::inspect_data_directory(node.data_directory);
         if (directory.state != postgres::DataDirectory::State::kCluster)
             return {node.name, Kind::kWasDown, {}};

@@ -10,6 +10,8 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/amount.hpp"
+#include "postgres/relay_server.hpp"
 #include "postgres/upstream.hpp"
 #include "tree/probe.hpp"
 
@@ -240,7 +242,33 @@ bool is_streaming(const ServerState& state) {
     return state.receiver && state.receiver->status == "streaming";
 }
 
+Patient look_at_relay(const Cascade& cascade, const Node& node, const SurveyOptions& options) {
+    Patient patient;
+    patient.name = node.name;
+    if (const auto limit = node.relay_settings.find("max_bytes"); limit != node.relay_settings.end())
+        patient.max_log_bytes =
+            parse_bytes(std::string_view{limit->second}.substr(1, limit->second.size() - 2));
+    try {
+        Connection relay{cascade.conninfo(node),
+                         {.replication = replication_of(node),
+                          .name = node.name,
+                          .timeout = options.timeout,
+                          .stop_fd = options.stop_fd}};
+        if (!is_relay(relay))
+            throw ConfigError(fmt::format("{}: a PostgreSQL server answers, and {} says that it is a relay",
+                                          node.name, cascade.file.string()),
+                              "mend its host, its port or its kind in the file");
+        patient.state = observe_relay(relay);
+    } catch (const Stopped&) {
+        throw;
+    } catch (const Error& problem) {
+        patient.unreachable = as_problem(problem);
+    }
+    return patient;
+}
+
 Patient look_at_node(const Cascade& cascade, const Node& node, const SurveyOptions& options) {
+    if (node.is_relay()) return look_at_relay(cascade, node, options);
     PatientSurvey survey{node.name, cascade.conninfo(node), options};
     Patient& patient = survey.patient();
     patient.slot_on_upstream = node.slot;

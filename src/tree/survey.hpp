@@ -55,6 +55,8 @@ struct Patient {
     std::optional<Problem> upstream_refuses;
 
     std::vector<PublishedDatabase> databases;
+
+    std::optional<std::int64_t> max_log_bytes = {};  // a relay: of each feed's log; nothing: no limit
 };
 
 struct Survey {

@@ -1,14 +1,18 @@
 """A tree that pgcascade itself makes: its cascade file, and the program run on it."""
 
+import fcntl
 import os
 import pathlib
 import re
+import signal
+import struct
 
 import psycopg2
 import psycopg2.errors
 
 import program_run
-from server_programs import bin_directory
+from pg_node import free_port
+from server_programs import bin_directory, give_to_server_account
 from waiting import wait_for
 
 # Small and quick; nothing here survives the machine.
@@ -29,6 +33,60 @@ def toml(value):
     return str(value) if isinstance(value, (int, float)) else f'"{value}"'
 
 
+class TreeRelay:
+    """A relay that apply is to make."""
+
+    def __init__(self, directory, upstream, feeds, keys):
+        self.directory = directory
+        self.data_directory = directory / "data"
+        self.log_file = directory / "data.log"
+        self.upstream = upstream
+        self.feeds = dict(feeds)
+        self.keys = dict(keys)
+        self.settings = {}
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        directory.mkdir()
+        give_to_server_account(directory)
+
+    def lines(self, name):
+        keys = {
+            "kind": "relay",
+            "upstream": self.upstream,
+            "port": self.port,
+            "data_directory": self.data_directory,
+            **self.keys,
+        }
+        yield from [f'[node."{name}"]', *(f"{key} = {toml(value)}" for key, value in keys.items())]
+        for feed, (database, publications) in self.feeds.items():
+            yield from ["", f'[node."{name}".feed.{feed}]', f"database = {toml(database)}"]
+            yield f"publications = [{', '.join(map(toml, publications))}]"
+        if self.settings:
+            yield from ["", f'[node."{name}".settings]']
+            yield from (f"{key} = {toml(value)}" for key, value in self.settings.items())
+
+    def pid(self):
+        """Of the relay that works there, as the kernel tells; None when none does."""
+        try:
+            lock = os.open(self.data_directory / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(lock, fcntl.F_GETLK, asked))
+            return None if kind == fcntl.F_UNLCK else pid
+        finally:
+            os.close(lock)
+
+    def kill9(self):
+        pid = self.pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: self.pid() is None, describe=f"the end of process {pid}")
+
+    def connect(self, dbname="postgres", **more):
+        return psycopg2.connect(host=self.host, port=self.port, dbname=dbname, **more)
+
+
 class CascadeTree:
     """`upstreams` maps each node to its upstream, None for the primary. Nothing exists until apply()."""
 
@@ -42,6 +100,7 @@ class CascadeTree:
         self.settings = dict(SETTINGS)
         self.keys = {name: {} for name in upstreams}  # more of [node.NAME]
         self.own_settings = {name: {} for name in upstreams}  # [node.NAME.settings]
+        self.relays = {}
         self.made_by = nodes
         self.nodes = {name: self.reserve(name) for name in upstreams}
         self.primary = self.nodes[next(name for name, upstream in upstreams.items() if upstream is None)]
@@ -59,6 +118,12 @@ class CascadeTree:
         self.nodes[name] = self.reserve(name)
         self.write()
 
+    def add_relay(self, name, upstream, feeds, **keys):
+        """feeds: {name: (database, [publications])}; keys: more of [node.NAME]."""
+        self.relays[name] = TreeRelay(self.made_by.directory / name, upstream, feeds, keys)
+        self.write()
+        return self.relays[name]
+
     def write(self):
         """The file, from what the attributes say now."""
         lines = ["[cascade]", *(f"{key} = {toml(value)}" for key, value in self.cascade.items()), "", "[settings]"]
@@ -72,6 +137,8 @@ class CascadeTree:
             if self.own_settings[name]:
                 lines += ["", f'[node."{name}".settings]']
                 lines += [f"{key} = {toml(value)}" for key, value in self.own_settings[name].items()]
+        for name, relay in self.relays.items():
+            lines += ["", *relay.lines(name)]
         self.file.write_text("\n".join(lines) + "\n")
 
     # -- the program -------------------------------------------------------------------------------------------
@@ -92,6 +159,11 @@ class CascadeTree:
 
     def apply(self, *arguments, code=0):
         return self.run("apply", self.file, *arguments).expect(code)
+
+    def close_relays(self):
+        for relay in self.relays.values():
+            if relay.pid() is not None:
+                relay.kill9()
 
     # -- the servers -------------------------------------------------------------------------------------------
 

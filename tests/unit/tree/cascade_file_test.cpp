@@ -266,5 +266,105 @@ TEST_F(CascadeFileTest, UnknownNodeNamesTheNearest) {
     }
 }
 
+// -- Relays --
+
+constexpr const char* kRelays = R"([node.primary]
+port = 6001
+data_directory = "primary"
+[node.hub]
+kind = "relay"
+upstream = "primary"
+port = 6432
+data_directory = "hub"
+[node.hub.feed.orders]
+database = "shop"
+publications = ["orders", "stock"]
+[node.hub.settings]
+max_bytes = "10 GB"
+threads = 2
+tls_certificate = "server.crt"
+tls_key = "server.key"
+[node.eu]
+upstream = "hub"
+port = 6002
+data_directory = "eu"
+[node.far]
+kind = "relay"
+upstream = "hub"
+port = 6433
+data_directory = "far"
+[node.far.feed.all]
+database = "shop"
+publications = ["stock", "orders"]
+)";
+
+std::string with_relay(const std::string& old_text, const std::string& new_text) {
+    std::string content = kRelays;
+    return content.replace(content.find(old_text), old_text.size(), new_text);
+}
+
+TEST_F(CascadeFileTest, RelaysAreRead) {
+    const Cascade cascade = read(kRelays);
+    const Node& hub = cascade.node("hub");
+    EXPECT_TRUE(hub.is_relay());
+    EXPECT_TRUE(hub.settings.empty());
+    ASSERT_EQ(hub.feeds.size(), 1U);
+    EXPECT_EQ(hub.feeds[0].database, "shop");
+    EXPECT_EQ(hub.feeds[0].line, 9);
+    EXPECT_THAT(hub.feeds[0].publications, ElementsAre("orders", "stock"));
+    EXPECT_THAT(hub.slots(), ElementsAre("hub", "hub_orders"));
+    const std::string here = directory_.string();
+    EXPECT_THAT(hub.relay_settings, ElementsAre(Pair("max_bytes", "\"10 GB\""), Pair("threads", "2"),
+                                                Pair("tls_certificate", "\"" + here + "/server.crt\""),
+                                                Pair("tls_key", "\"" + here + "/server.key\"")));
+    EXPECT_EQ(cascade.server_above(cascade.node("eu")).name, "primary");
+    EXPECT_EQ(cascade.conninfo(hub).get("dbname"), "shop");
+}
+
+TEST_F(CascadeFileTest, RelayHasWalForThoseWhoNeedItAndWhereItHasNothingElse) {
+    EXPECT_TRUE(read(kRelays).node("hub").wal);
+    EXPECT_FALSE(read(kRelays).node("far").wal);
+    EXPECT_TRUE(read(with_relay("[node.far.feed.all]", "wal = true\n[node.far.feed.all]")).node("far").wal);
+    EXPECT_FALSE(read(with_relay("upstream = \"hub\"", "upstream = \"primary\"")).node("hub").wal);
+}
+
+TEST_F(CascadeFileTest, WhatARelayCanNotDoIsRefused) {
+    expect_error(with_relay("upstream = \"primary\"\n", ""), 4, "relay \"hub\" has no upstream",
+                 "nothing of its own");
+    expect_error(with_relay("port = 6432", "wal = false"), 7,
+                 "relays no WAL, and node \"eu\" below it needs it", "another upstream");
+    expect_error(with_relay("publications = [\"stock\", \"orders\"]", "publications = [\"stock\"]"), 26,
+                 "its upstream \"hub\" is a relay that has no feed", "[node.hub.feed.all]");
+    expect_error(with_relay("port = 6432", "create = true"), 7, "unknown key \"create\" in [node.hub]",
+                 "known are: ");
+    expect_error(with_relay("kind = \"relay\"", "kind = \"relais\""), 5, "no kind \"relais\"",
+                 "kind = \"relay\"");
+    expect_error(with_relay("database = \"shop\"\n", ""), 9, "[node.hub.feed.orders] has no database", "");
+    expect_error(with_relay("publications = [\"orders\", \"stock\"]", "publications = []"), 9,
+                 "has no publications", "CREATE PUBLICATION");
+    expect_error(with_relay("\"orders\", \"stock\"", "\"orders\", \"orders\""), 11, "names \"orders\" twice",
+                 "");
+    expect_error(with_relay("feed.orders", "feed.Orders"), 9, "can't be the name of a feed", "lower-case");
+    expect_error(
+        with_relay("[node.hub.settings]",
+                   "[node.hub.feed.again]\ndatabase = \"shop\"\npublications = [\"stock\", \"orders\"]\n"
+                   "[node.hub.settings]"),
+        12, "have the same database and publications", "leave one out");
+    expect_error(with_relay("feed.orders", "feed.o" + std::string(60, 'o')), 9, "which is too long",
+                 "63 bytes");
+    expect_error(with_relay("[node.eu]\nupstream = \"hub\"", "[node.hub_orders]\nupstream = \"primary\""), 17,
+                 "have the same slot \"hub_orders\"", "add slot");
+}
+
+TEST_F(CascadeFileTest, SettingsOfARelayAreCheckedBeforeItRunsByThem) {
+    expect_error(with_relay("\"10 GB\"", "\"10\""), 13, "max_bytes is \"10\", which is no size", "10 GB");
+    expect_error(with_relay("\"10 GB\"", "\"1 GB\""), 4, "keeps 1 GB of WAL in any case", "keep =");
+    expect_error(with_relay("threads = 2", "threads = 0"), 14, "not from 1 to 1024", "");
+    expect_error(with_relay("threads = 2", "login_timeout = \"10\""), 14, "which is no time", "1.5 min");
+    expect_error(with_relay("threads = 2", "when_full = \"stop\""), 14, "when_full is \"stop\"", "pause");
+    expect_error(with_relay("threads = 2", "work_mem = \"1MB\""), 14, "unknown key \"work_mem\"", "");
+    expect_error(with_relay("tls_key = \"server.key\"\n", ""), 12, "go together", "neither");
+}
+
 }  // namespace
 }  // namespace pgcascade::tree

@@ -137,5 +137,63 @@ TEST(Doctor, ARoleThatSeesNoStatusOfTheWalreceiverIsNotToldThatItStandsStill) {
     EXPECT_THAT(checks_of(diagnose({{healthy("primary"), standby}})), ElementsAre("eu streaming"));
 }
 
+// -- Relays --
+
+Patient healthy_relay(const std::string& name, std::size_t upstream) {
+    Patient relay;
+    relay.name = name;
+    relay.upstream = upstream;
+    relay.max_log_bytes = 1000;
+    relay.state.emplace();
+    relay.state->in_recovery = true;
+    relay.state->relay.emplace();
+    relay.state->relay->feeds.push_back({.name = "orders",
+                                         .database = "shop",
+                                         .slot = "hub_orders",
+                                         .received = Lsn{1},
+                                         .durable = Lsn{1},
+                                         .log_bytes = 1000,
+                                         .problem = {}});
+    return relay;
+}
+
+std::vector<std::string> checks_of(const Survey& survey) {
+    std::vector<std::string> checks;
+    for (const Finding& finding : diagnose(survey))
+        if (finding.server == "hub") checks.push_back(finding.check + ": " + finding.what);
+    return checks;
+}
+
+TEST(Doctor, RelayIsExaminedAsARelay) {
+    Survey survey{{healthy("primary"), healthy_relay("hub", 0)}};
+    postgres::Slot slot;
+    slot.name = "hub_orders";
+    slot.active = true;
+    survey.servers[0].state->slots.push_back(slot);
+    EXPECT_THAT(checks_of(survey), IsEmpty());
+
+    survey.servers[0].state->slots[0].active = false;
+    EXPECT_THAT(checks_of(survey),
+                ElementsAre("relay_receives: feed orders is not received: it does not use its "
+                            "slot hub_orders on primary"));
+    survey.servers[0].state->slots.clear();
+    EXPECT_THAT(checks_of(survey), ElementsAre(HasSubstr("primary has no slot hub_orders")));
+    survey.servers[1].state->relay->feeds[0].problem = "no route to host";
+    EXPECT_THAT(checks_of(survey), ElementsAre(HasSubstr("feed orders is not received: no route to host")));
+}
+
+TEST(Doctor, SlotsAndLogOfARelayAreExamined) {
+    Survey survey{{healthy("primary"), healthy_relay("hub", 0)}};
+    survey.servers[0].state.reset();  // it says nothing of its slots
+    survey.servers[1].state->relay->feeds[0].log_bytes = 1001;
+    postgres::Slot slot;
+    slot.name = "eu";
+    slot.invalidation_reason = "wal_removed";
+    survey.servers[1].state->slots.push_back(slot);
+    EXPECT_THAT(checks_of(survey),
+                ElementsAre("invalidated_slot: slot eu is invalidated: wal_removed",
+                            "relay_log: the log of feed orders takes 1001 B, and max_bytes is 1000 B"));
+}
+
 }  // namespace
 }  // namespace pgcascade::tree

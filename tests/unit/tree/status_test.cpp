@@ -237,4 +237,68 @@ TEST_F(StatusTest, NodesComeDepthFirst) {
     EXPECT_THAT(names, ElementsAre("primary", "eu", "eu1", "eu2", "us"));
 }
 
+// -- Relays --
+
+class RelayStatusTest : public StatusTest {
+  protected:
+    RelayStatusTest() {
+        Node hub = make_node("hub", "primary", 6432);
+        hub.kind = NodeKind::kRelay;
+        hub.feeds = {{"orders", "shop", {"orders"}, 1}};
+        cascade_.nodes.push_back(hub);
+        seen("hub") = standby_at(Lsn{0x0F00}, 6001);
+        server("hub").receiver.reset();
+        server("hub").relay.emplace();
+        server("hub").relay->feeds.push_back({.name = "orders",
+                                              .database = "shop",
+                                              .slot = "hub_orders",
+                                              .received = Lsn{0x0F00},
+                                              .durable = Lsn{0x0F00},
+                                              .log_bytes = 1,
+                                              .problem = {}});
+        server("primary").slots.push_back(make_slot("hub_orders"));
+        server("primary").downstreams.push_back(fed("hub_orders", Lsn{0x0F00}));
+    }
+};
+
+TEST_F(RelayStatusTest, RelayReceivesWhatItIsToRelay) {
+    const NodeStatus hub = judge("hub");
+    EXPECT_EQ(hub.role, "relay");
+    EXPECT_EQ(hub.state, "receiving");
+    EXPECT_EQ(hub.lsn, Lsn{0x0F00});
+    ASSERT_TRUE(hub.lag);
+    EXPECT_EQ(hub.lag->bytes, 0x100);
+    EXPECT_TRUE(hub.problems.empty());
+    // Its own streams are no strangers.
+    EXPECT_TRUE(judge("primary").others.empty());
+}
+
+TEST_F(RelayStatusTest, FeedThatIsNotReceivedIsTold) {
+    server("hub").relay->feeds[0].problem = "no route to host";
+    EXPECT_EQ(judge("hub").state, "not receiving");
+    ASSERT_EQ(judge("hub").problems.size(), 1U);
+    EXPECT_EQ(judge("hub").problems[0].what, "feed orders is not received: no route to host");
+    server("hub").relay->feeds[0].problem = "";
+    server("primary").slots.pop_back();
+    EXPECT_EQ(judge("hub").state, "not receiving");
+}
+
+TEST_F(RelayStatusTest, SubscribersHangBelowARelay) {
+    Downstream subscriber = fed("sub", Lsn{0x0E00});
+    subscriber.sent.reset();
+    subscriber.lag_bytes = 0x42;
+    server("hub").downstreams.push_back(subscriber);
+    const NodeStatus hub = judge("hub");
+    ASSERT_EQ(hub.others.size(), 1U);
+    EXPECT_EQ(lag_of(*hub.seen->server, *hub.others[0]).bytes, 0x42);
+}
+
+TEST_F(RelayStatusTest, RelayThatDoesNotAnswerIsStillARelay) {
+    seen("hub").server.reset();
+    seen("hub").host.is_this_machine = true;
+    seen("hub").host.directory.state = postgres::DataDirectory::State::kCluster;
+    EXPECT_EQ(judge("hub").role, "relay");
+    EXPECT_EQ(judge("hub").state, "stopped");
+}
+
 }  // namespace pgcascade::tree

@@ -9,7 +9,7 @@
 // its own case. Source: PostgreSQL manual, "Parameter Names and Values"; guc.c, memory_unit_conversion_table.
 // The other way round: base/quantity.hpp.
 
-namespace pgcascade::relay {
+namespace pgcascade {
 
 // "10GB", "512 MB", "1.5 TB": B, kB, MB, GB and TB, powers of 1024. Nothing where the text is none of these,
 // negative, or more than a file can have.
@@ -19,4 +19,4 @@ std::optional<std::int64_t> parse_bytes(std::string_view text);
 // of these or negative.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
-}  // namespace pgcascade::relay
+}  // namespace pgcascade

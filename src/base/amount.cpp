@@ -1,10 +1,10 @@
-#include "relay/amount.hpp"
+#include "base/amount.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
-namespace pgcascade::relay {
+namespace pgcascade {
 
 namespace {
 
@@ -49,4 +49,4 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
     return std::chrono::milliseconds{*amount};
 }
 
-}  // namespace pgcascade::relay
+}  // namespace pgcascade

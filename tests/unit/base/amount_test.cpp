@@ -1,8 +1,8 @@
-#include "relay/amount.hpp"
+#include "base/amount.hpp"
 
 #include <gtest/gtest.h>
 
-namespace pgcascade::relay {
+namespace pgcascade {
 
 using std::chrono::milliseconds;
 
@@ -32,4 +32,4 @@ TEST(Amount, WhatIsNoAmountIsNone) {
         EXPECT_FALSE(parse_duration(text)) << text;
 }
 
-}  // namespace pgcascade::relay
+}  // namespace pgcascade
