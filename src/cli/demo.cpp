@@ -139,19 +139,20 @@ std::string what_to_try_next(const demo::Outcome& outcome) {
         "  {0} slot list {2}\n"
         "  {0} plan {1}\n\n"
         "and at the end:\n\n"
-        "  {0} stop {1} && rm -r {6}\n",
+        "  {0} stop {1} && {0} stop {6} && rm -r {7}\n",
         self, file, conninfo(demo::kLeaf), demo::kSlot, demo::kPublication, conninfo("primary"),
-        demo::shell_quoted(outcome.directory.string()));
+        demo::shell_quoted(outcome.subscriber.file.string()), demo::shell_quoted(outcome.directory.string()));
 }
 
 void report(const demo::Outcome& outcome) {
     for (const std::string& difference : outcome.differences) diagnostics::error(Error(difference));
     if (outcome.is_kept) print(what_to_try_next(outcome));
     if (outcome.differences.empty())
-        print(fmt::format(
-            "verified: {} nodes hold the same {} rows; {} row changes streamed from {}, none missing, none "
-            "twice\n",
-            outcome.cascade.nodes.size(), outcome.rows, outcome.row_changes, demo::kLeaf));
+        print(
+            fmt::format("verified: {} servers and a subscriber of the relay hold the same {} rows; {} row "
+                        "changes streamed "
+                        "from {}, none missing, none twice\n",
+                        outcome.servers, outcome.rows, outcome.row_changes, demo::kLeaf));
     else
         print("not verified: see the differences above\n");
     if (outcome.not_stopped) diagnostics::error(*outcome.not_stopped);
@@ -173,9 +174,9 @@ void demo_command(const DemoArguments& arguments, Invocation& invocation) {
 
 void add_demo_command(CLI::App& app, Invocation& invocation) {
     auto arguments = std::make_shared<DemoArguments>();
-    CLI::App* command = app.add_subcommand(
-        "demo",
-        "Build a cascade of six servers, stream its changes from a leaf, and prove that nothing is missing");
+    CLI::App* command = app.add_subcommand("demo",
+                                           "Build a cascade of seven servers and a relay, stream its "
+                                           "changes, and prove that nothing is missing");
     command
         ->add_option("--directory", arguments->directory,
                      "Where the servers' files go, empty or not there yet; default: a temporary directory")

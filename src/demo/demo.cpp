@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/eventfd.h>
@@ -20,6 +22,7 @@
 #include "demo/stage.hpp"
 #include "demo/stream_reader.hpp"
 #include "demo/table_contents.hpp"
+#include "postgres/slots.hpp"
 #include "tree/apply.hpp"
 #include "tree/apply_lock.hpp"
 #include "tree/probe.hpp"
@@ -76,7 +79,8 @@ class WorkloadThread {
 
 class Demo {
   public:
-    Demo(const DemoOptions& options, const tree::Cascade& cascade) : options_(options), cascade_(cascade) {}
+    Demo(const DemoOptions& options, tree::Cascade cascade, tree::Cascade subscriber)
+        : options_(options), cascade_(std::move(cascade)), subscriber_(std::move(subscriber)) {}
 
     Outcome play();
 
@@ -90,9 +94,12 @@ class Demo {
         return Connection{conninfo(node), {.name = node, .stop_fd = options_.stop_fd}};
     }
 
-    void build() const;
-
-    void create_database() const;
+    void build(const tree::Cascade& cascade) const;
+    void create_database(const tree::Cascade& cascade) const;
+    void subscribe();
+    void wait_for_copy(Connection& subscriber) const;
+    void wait_for_subscriber(Lsn position) const;
+    void wait_until(const std::string& what, const std::function<bool()>& is_done) const;
     StreamOptions stream_options() const;
     void run_workload(ShopWorkload& shop, StreamReader& reader) const;
     Progress progress(const ShopWorkload& shop, StreamReader& reader, const tree::TreeStatus& status,
@@ -103,15 +110,17 @@ class Demo {
     void show_result() const;
 
     const DemoOptions& options_;
-    const tree::Cascade& cascade_;
+    tree::Cascade cascade_;
+    const tree::Cascade subscriber_;
 };
 
 Outcome Demo::play() {
-    build();
-    create_database();
+    build(cascade_);
+    create_database(cascade_);
     ShopWorkload shop{conninfo("primary"), options_.seed};
     shop.create_schema(kPublication);
     wait_for_replay(kLeaf, end_of_workload());
+    subscribe();
 
     phase(fmt::format("creating the slot \"{}\" on {} and streaming from it", kSlot, kLeaf));
     StreamReader reader{stream_options()};
@@ -120,7 +129,8 @@ Outcome Demo::play() {
     const Lsn end = end_of_workload();
     phase(fmt::format("waiting until every node has replayed {}", end.to_string()));
     for (const tree::Node& node : cascade_.nodes)
-        if (node.upstream) wait_for_replay(node.name, end);
+        if (node.upstream && !node.is_relay()) wait_for_replay(node.name, end);
+    wait_for_subscriber(end);
     reader.finish(end, kCatchUpTimeout, options_.stop_fd);
     phase("comparing the rows of all nodes, and the stream with what was committed");
     Outcome outcome = verify(shop, reader.check());
@@ -128,21 +138,68 @@ Outcome Demo::play() {
     return outcome;
 }
 
-void Demo::build() const {
-    const tree::ApplyLock lock{cascade_.file};
+void Demo::build(const tree::Cascade& cascade) const {
+    const tree::ApplyLock lock{cascade.file};
     const tree::Plan plan =
-        tree::plan(cascade_, tree::probe(cascade_, {.for_plan = true, .stop_fd = options_.stop_fd}));
+        tree::plan(cascade, tree::probe(cascade, {.for_plan = true, .stop_fd = options_.stop_fd}));
     options_.events.on_plan(plan);
     tree::ApplyOptions how;
     how.stop_fd = options_.stop_fd;
     how.on_start = options_.events.on_step;
-    tree::apply(cascade_, plan, how);
+    tree::apply(cascade, plan, how);
 }
 
-void Demo::create_database() const {
-    Connection connection{cascade_.conninfo(cascade_.primary()),
-                          {.name = "primary", .stop_fd = options_.stop_fd}};
+void Demo::create_database(const tree::Cascade& cascade) const {
+    Connection connection{cascade.conninfo(cascade.primary()),
+                          {.name = cascade.primary().name, .stop_fd = options_.stop_fd}};
     connection.query(fmt::format("CREATE DATABASE {}", kDatabase));
+}
+
+// What apply builds ends at the relay; from there on it is PostgreSQL's own subscription.
+void Demo::subscribe() {
+    phase(fmt::format("the relay {} fetches the publication {}, and a server of its own subscribes there",
+                      kRelay, kPublication));
+    connect("primary").query(
+        fmt::format("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", cascade_.replication_user));
+    cascade_ = add_feed(cascade_, kDatabase, kPublication);
+    build(cascade_);
+    build(subscriber_);
+    create_database(subscriber_);
+    const Conninfo own = subscriber_.conninfo(subscriber_.primary()).with("dbname", kDatabase);
+    ShopWorkload{own, options_.seed}.create_schema(kPublication);
+    Connection connection{own, {.name = kSubscriber, .stop_fd = options_.stop_fd}};
+    const tree::Node& relay = cascade_.node(kRelay);
+    const std::string upstream = cascade_.conninfo(relay).with("user", cascade_.replication_user).to_string();
+    connection.query(fmt::format("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}", kSubscriber,
+                                 connection.literal(upstream), kPublication));
+    wait_for_copy(connection);
+}
+
+// The tables are copied one by one, through the relay from the primary.
+void Demo::wait_for_copy(Connection& subscriber) const {
+    wait_until("the subscriber has not copied the tables", [&] {
+        return subscriber.query("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel").boolean(0, 0);
+    });
+}
+
+void Demo::wait_for_subscriber(Lsn position) const {
+    const tree::Node& relay = cascade_.node(kRelay);
+    wait_until(fmt::format("the subscriber has not come to {}", position.to_string()), [&] {
+        Connection connection{
+            cascade_.conninfo(relay),
+            {.replication = tree::replication_of(relay), .name = kRelay, .stop_fd = options_.stop_fd}};
+        const auto slot = postgres::find_slot(connection, kSubscriber);
+        return slot && slot->confirmed_flush_lsn >= position;
+    });
+}
+
+void Demo::wait_until(const std::string& what, const std::function<bool()>& is_done) const {
+    constexpr int kLookMs = 50;
+    for (const SteadyTime deadline = steady_now() + kCatchUpTimeout; !is_done();) {
+        if (steady_now() > deadline)
+            throw Error(fmt::format("{} within {} s", what, kCatchUpTimeout.count() / 1000));
+        wait_for(-1, 0, kLookMs, options_.stop_fd);
+    }
 }
 
 StreamOptions Demo::stream_options() const {
@@ -213,11 +270,16 @@ void Demo::wait_for_replay(const std::string& node, Lsn position) const {
 Outcome Demo::verify(const ShopWorkload& shop, const StreamCheck& streamed) const {
     std::vector<NodeDigests> nodes;
     for (const tree::Node& node : cascade_.nodes) {
+        if (node.is_relay()) continue;
         Connection connection = connect(node.name);
         nodes.push_back({node.name, read_digests(connection, ShopWorkload::tables())});
     }
+    Connection subscriber{subscriber_.conninfo(subscriber_.primary()).with("dbname", kDatabase),
+                          {.name = kSubscriber, .stop_fd = options_.stop_fd}};
+    nodes.push_back({kSubscriber, read_digests(subscriber, ShopWorkload::tables())});
     Connection primary = connect("primary");
     Outcome outcome;
+    outcome.servers = nodes.size() - 1;
     outcome.rows = total_rows(nodes.front().digests);
     outcome.row_changes = streamed.row_changes();
     outcome.differences = node_differences(nodes);
@@ -257,21 +319,27 @@ Outcome run_demo(const DemoOptions& options) {
     // Left in the reverse order: servers stopped, then the directory removed.
     StageDirectory directory{options.directory};
     const tree::Cascade cascade = write_shop_cascade(directory.path());
+    const tree::Cascade subscriber = write_subscriber_cascade(cascade);
     ServersOnStage servers{cascade};
+    ServersOnStage subscribers{subscriber};
 
-    options.events.on_phase(fmt::format("{} servers of PostgreSQL {}, as {} says", cascade.nodes.size(),
-                                        installation.version, cascade.file.string()));
-    Outcome outcome = Demo{options, cascade}.play();
+    options.events.on_phase(fmt::format("{} servers of PostgreSQL {} and a relay, as {} says",
+                                        cascade.nodes.size() - 1, installation.version,
+                                        cascade.file.string()));
+    Outcome outcome = Demo{options, cascade, subscriber}.play();
     outcome.cascade = cascade;
+    outcome.subscriber = subscriber;
     outcome.directory = directory.path();
     outcome.is_kept = options.keep;
     if (options.keep) {
         servers.keep();
+        subscribers.keep();
         directory.keep();
     } else {
         options.events.on_phase("stopping the servers");
         try {
             stop_servers(cascade, options.stop_fd);
+            stop_servers(subscriber, options.stop_fd);
         } catch (const Stopped&) {
             throw;
         } catch (const Error& problem) {

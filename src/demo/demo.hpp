@@ -14,13 +14,16 @@
 #include "tree/plan.hpp"
 #include "tree/status.hpp"
 
-// The demonstration: builds a cascade of six servers with plan and apply, lets a shop write on the primary
-// while the changes are read from a leaf, and proves that every server holds the same rows and that the
-// stream held every committed row change exactly once.
+// The demonstration: builds a cascade of seven servers and a relay with plan and apply, and a subscriber of
+// that relay beside it, lets a shop write on the primary while the changes are read from a leaf, and proves
+// that every server holds the same rows and that the stream held every committed row change exactly once.
 
 namespace pgcascade::demo {
 
 inline constexpr const char* kLeaf = "eu-1";
+inline constexpr const char* kRelay = "hub";
+inline constexpr const char* kSubscriber =
+    "subscriber";  // the server, its database's subscription and its slot
 inline constexpr const char* kDatabase = "shop";
 inline constexpr const char* kPublication = "shop";
 inline constexpr const char* kSlot = "shop";
@@ -59,7 +62,9 @@ struct DemoOptions {
 
 struct Outcome {
     tree::Cascade cascade;
+    tree::Cascade subscriber;
     std::filesystem::path directory;
+    std::size_t servers = 0;               // of the cascade
     std::int64_t rows = 0;                 // on each node
     std::uint64_t row_changes = 0;         // streamed, and committed
     std::vector<std::string> differences;  // none: verified

@@ -18,6 +18,7 @@
 
 #include "base/diagnostics.hpp"
 #include "base/file.hpp"
+#include "demo/demo.hpp"
 #include "postgres/local_server.hpp"
 #include "tree/stop.hpp"
 
@@ -81,21 +82,29 @@ struct StageNode {
     const char* name;
     const char* upstream;
 };
-constexpr StageNode kNodes[] = {{"primary", nullptr}, {"eu", "primary"}, {"us", "primary"},
-                                {"eu-1", "eu"},       {"eu-2", "eu"},    {"us-1", "us"}};
+constexpr StageNode kNodes[] = {{"primary", nullptr}, {kRelay, "primary"}, {"eu", "primary"},
+                                {"us", "primary"},    {"hub-1", kRelay},   {"eu-1", "eu"},
+                                {"eu-2", "eu"},       {"us-1", "us"}};
 
-std::string cascade_text(const fs::path& directory) {
-    std::string text = fmt::format(
-        "# Written by pgcascade demo: one primary, two servers that it feeds, and three that these feed.\n"
-        "\n"
+std::string common_text(const char* name) {
+    return fmt::format(
         "[cascade]\n"
-        "name = \"shop\"\n"
+        "name = \"{}\"\n"
         "passfile = \"passwords\"  # written by apply\n"
         "\n"
-        "[settings]  # small: six servers share this machine\n"
+        "[settings]  # small: eight servers share this machine\n"
         "shared_buffers = \"32MB\"\n"
         "max_connections = 40\n"
-        "wal_receiver_status_interval = \"1s\"\n");
+        "wal_receiver_status_interval = \"1s\"\n",
+        name);
+}
+
+std::string cascade_text(const fs::path& directory) {
+    std::string text =
+        "# Written by pgcascade demo: one primary, two servers and a relay that it feeds, and four servers "
+        "that\n"
+        "# these feed.\n\n" +
+        common_text("shop");
     std::set<std::uint16_t> taken;
     for (const StageNode& node : kNodes) {
         text += fmt::format("\n[node.{}]\n", node.name);
@@ -103,6 +112,7 @@ std::string cascade_text(const fs::path& directory) {
         text += fmt::format("port = {}\ndata_directory = \"{}\"\n", free_port(taken),
                             (directory / node.name).string());
         if (node.upstream == nullptr) text += "create = true\n";
+        if (std::string_view{node.name} == kRelay) text += "kind = \"relay\"\n";
     }
     return text;
 }
@@ -157,6 +167,28 @@ std::string shell_quoted(const std::string& text) {
 tree::Cascade write_shop_cascade(const fs::path& directory) {
     const fs::path file = directory / "cascade.toml";
     write_file_durably(file, cascade_text(directory), 0644);
+    return tree::read_cascade_file(file);
+}
+
+tree::Cascade add_feed(const tree::Cascade& cascade, const std::string& database,
+                       const std::string& publication) {
+    const std::string feed = fmt::format(
+        "\n[node.{}.feed.{}]  # for CREATE SUBSCRIPTION\ndatabase = \"{}\"\npublications = [\"{}\"]\n",
+        kRelay, publication, database, publication);
+    write_file_durably(cascade.file, read_file(cascade.file) + feed, 0644);
+    return tree::read_cascade_file(cascade.file);
+}
+
+tree::Cascade write_subscriber_cascade(const tree::Cascade& shop) {
+    std::set<std::uint16_t> taken;
+    for (const tree::Node& node : shop.nodes) taken.insert(node.port);
+    const fs::path directory = shop.file.parent_path();
+    const fs::path file = directory / "subscriber.toml";
+    const std::string text = fmt::format(
+        "# Written by pgcascade demo: a server that has nothing of the others' but a subscription.\n\n{}\n"
+        "[node.subscriber]\nport = {}\ndata_directory = \"{}\"\ncreate = true\n",
+        common_text("subscriber"), free_port(taken), (directory / "subscriber").string());
+    write_file_durably(file, text, 0644);
     return tree::read_cascade_file(file);
 }
 

@@ -6,7 +6,8 @@
 
 #include "tree/cascade_file.hpp"
 
-// Where the demo plays: a directory of its own, and in it the cascade file of six servers.
+// Where the demo plays: a directory of its own, and in it the cascade files of seven servers and a relay, and
+// of a server that subscribes to that.
 
 namespace pgcascade::demo {
 
@@ -33,9 +34,16 @@ class StageDirectory {
 // As an argument of a command line that a person copies into a shell.
 std::string shell_quoted(const std::string& text);
 
-// Writes cascade.toml: primary -> eu and us -> eu-1, eu-2, us-1, on ports that nobody uses. Returns what it
-// says, by the same reader as everybody's.
+// Writes cascade.toml: primary -> hub, eu and us -> hub-1, eu-1, eu-2, us-1, on ports that nobody uses; hub
+// is a relay of WAL. Returns what it says, by the same reader as everybody's.
 tree::Cascade write_shop_cascade(const std::filesystem::path& directory);
+
+// Adds the shop's publication to the file, as a feed of the relay: it can't be fetched before it is there.
+tree::Cascade add_feed(const tree::Cascade& cascade, const std::string& database,
+                       const std::string& publication);
+
+// Writes subscriber.toml: a primary of its own, beside the others.
+tree::Cascade write_subscriber_cascade(const tree::Cascade& shop);
 
 // Sees to it that no server of the cascade is left running when the scope is left, however that happens.
 class ServersOnStage {

@@ -19,7 +19,7 @@ from server_programs import bin_directory, client_program, run_as_server_account
 from waiting import wait_for
 
 RUN_TIMEOUT_S = 240.0
-VERIFIED = r"^verified: 6 nodes hold the same (\d+) rows; (\d+) row changes streamed from eu-1, none missing, none twice$"
+VERIFIED = r"^verified: 7 servers and a subscriber of the relay hold the same (\d+) rows; (\d+) row changes streamed from eu-1, none missing, none twice$"
 
 pytestmark = pytest.mark.at_least(16)  # decoding on a standby
 
@@ -94,7 +94,9 @@ def test_every_node_and_the_stream_are_verified(stage, pgcascade):
     rows, changes = verified_counts(finished.stdout)
     assert rows > 250 and changes > rows
     assert re.search(r"cascade\.toml", finished.stderr)
-    for node in ("├─ eu ", "│  ├─ eu-1 ", "│  └─ eu-2 ", "└─ us ", "   └─ us-1 "):
+    assert re.search(r"^├─ hub +relay +receiving", finished.stdout, re.M)
+    assert re.search(r"^│  └─ subscriber +pgoutput +streaming", finished.stdout, re.M)
+    for node in ("│  ├─ hub-1 ", "├─ eu ", "│  ├─ eu-1 ", "│  └─ eu-2 ", "└─ us ", "   └─ us-1 "):
         assert re.search(rf"^{node}.* streaming .* B", finished.stdout, re.M), f"no lag at {node}"
     sample = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
     assert {line["table"] for line in sample} <= {"customers", "products", "orders", "order_items"}
@@ -156,7 +158,7 @@ def test_what_is_missing_and_what_is_too_much_are_found(stage, pgcascade_backgro
     assert re.search(r"transaction \d+ \(customers \+1 ~0 -0\) was streamed; the workload did not commit it", finished.stderr)
     assert re.search(r"was committed with .*order_items.* and streamed with ", finished.stderr)
     assert re.search(r"order_items \(\d+, \d+\) is on the primary, and not in what was streamed", finished.stderr)
-    assert "not verified" in finished.stdout and "verified: 6" not in finished.stdout
+    assert "not verified" in finished.stdout and "verified: 7" not in finished.stdout
     stage.assert_nothing_is_left()
 
 
@@ -184,12 +186,12 @@ def test_an_ordinary_user_can_keep_use_and_stop_it(stage, directory, pgcascade, 
     cascade = stage.cascade()
     try:
         nodes = json.loads(pgcascade("status", cascade.file, "--json").expect(0).stdout)["nodes"]
-        assert [node["name"] for node in nodes] == ["primary", "eu", "eu-1", "eu-2", "us", "us-1"]
+        assert [node["name"] for node in nodes] == ["primary", "hub", "hub-1", "eu", "eu-1", "eu-2", "us", "us-1"]
         assert all(node["healthy"] for node in nodes), nodes
         pgcascade("plan", cascade.file, env=stage.env).expect(0)
         counts = "SELECT sum(n) FROM (SELECT count(*) n FROM customers UNION ALL SELECT count(*) FROM products"
         counts += " UNION ALL SELECT count(*) FROM orders UNION ALL SELECT count(*) FROM order_items) t"
-        assert {int(cascade.execute(node["name"], counts)[0][0]) for node in nodes} == {rows}
+        assert {int(cascade.execute(node["name"], counts)[0][0]) for node in nodes if node["kind"] == "server"} == {rows}
 
         lines = {line.split()[0]: line for line in re.findall(r"^  (psql .*|.* stream .*)$", finished.stdout, re.M)}
         psql = lines.pop("psql")  # the last: of the leaf
@@ -204,7 +206,8 @@ def test_an_ordinary_user_can_keep_use_and_stop_it(stage, directory, pgcascade, 
         stream.stop(signal.SIGINT)
         assert len(stream.lines()) == 1, "what the demo had read comes again"
     finally:
-        pgcascade("stop", cascade.file, timeout=RUN_TIMEOUT_S).expect(0)
+        for file in (cascade.file, place / "subscriber.toml"):
+            pgcascade("stop", file, timeout=RUN_TIMEOUT_S).expect(0)
     assert not processes_below(place)
     shutil.rmtree(place)
     stage.assert_nothing_is_left()
