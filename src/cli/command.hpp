@@ -30,6 +30,7 @@ void add_slot_command(CLI::App& app, Invocation& invocation);
 void add_relay_command(CLI::App& app, Invocation& invocation);
 // Below `relay`; `file` is that of both.
 void add_relay_status_command(CLI::App& relay, std::shared_ptr<std::string> file, Invocation& invocation);
+void add_log_command(CLI::App& app, Invocation& invocation);
 void add_demo_command(CLI::App& app, Invocation& invocation);
 void add_clone_command(CLI::App& app, Invocation& invocation);
 

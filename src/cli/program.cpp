@@ -20,6 +20,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
     add_stream_command(app, invocation);
     add_slot_command(app, invocation);
     add_relay_command(app, invocation);
+    add_log_command(app, invocation);
     add_demo_command(app, invocation);
     add_clone_command(app, invocation);
 }

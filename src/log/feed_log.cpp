@@ -36,25 +36,27 @@ FeedLog::FeedLog(fs::path directory, FeedLogOptions options)
 
 void FeedLog::recover() {
     const FeedScan scan = scan_feed(directory_, ScanDepth::kTail);
-    if (scan.is_corrupt())
-        throw LogCorrupt(scan.damage->to_string() + ", though it was on disk",
+    if (!scan.corruptions.empty())
+        throw LogCorrupt(scan.corruptions.front().to_string() + ", though it was on disk",
                          "restore the file, or begin the feed anew: its downstreams need a new copy then");
-    if (scan.damage || scan.tail_bytes > 0)
-        cut_ = Cut{scan.tail_bytes, scan.damage ? scan.damage->to_string() : "the last entry is not whole"};
+    if (scan.torn || scan.tail_bytes > 0)
+        cut_ = Cut{scan.tail_bytes, scan.torn ? scan.torn->to_string() : "the last entry is not whole"};
     // The newest first: what is left of a crash in here is again a row that ends early.
     for (auto leftover = scan.leftovers.rbegin(); leftover != scan.leftovers.rend(); ++leftover)
         remove_segment(directory_, *leftover);
-    for (const FeedPosition position : scan.segments) {
-        current_ = std::make_shared<FeedSegment>(directory_, position);
-        segments_.push_back({position, current_->header().after, current_});
+    for (const FeedScan::Segment& found : scan.segments) {
+        current_ = std::make_shared<FeedSegment>(directory_, found.position);
+        segments_.push_back({found.position, current_->header().after, current_});
         if (current_->end() > scan.durable) unsynced_.push_back(current_);
+        // The rest of an abandoned entry, of which the disk knew nothing yet that it was cut away.
+        if (current_->end() > found.end) current_->cut(found.end, found.entries);
     }
     last_ = last_gathered_ = scan.last;
     written_ = gathered_ = entry_begin_ = scan.end;
     if (segments_.empty()) {
         begin_segment();
     } else {
-        entries_in_current_ = scan.entries_in_last_segment;
+        entries_in_current_ = scan.segments.back().entries;
         current_->cut(scan.end, entries_in_current_);
     }
     for (const SegmentPointer& segment : unsynced_) segment->sync();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <string>
 #include <vector>
 
@@ -20,10 +21,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::size_t kNameDigits = 16;
 constexpr std::size_t kReadBytes = 256 * 1024;
 
 FileDescriptor open_file(const fs::path& file, int flags) {
-    FileDescriptor fd{::open(file.c_str(), flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    FileDescriptor fd{::open(file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600)};
     if (!fd) throw SystemError("can't open " + file.string(), errno);
     return fd;
 }
@@ -74,6 +76,17 @@ fs::path FeedSegment::index_file(const fs::path& directory, FeedPosition positio
     return directory / fmt::format("{:016x}.index", position.value);
 }
 
+std::optional<FeedPosition> FeedSegment::position_of(const fs::path& file) {
+    const std::string digits = file.stem().string();
+    const fs::path extension = file.extension();
+    if (digits.size() != kNameDigits || (extension != ".frames" && extension != ".index"))
+        return std::nullopt;
+    FeedPosition position;
+    const char* end = digits.data() + kNameDigits;
+    if (std::from_chars(digits.data(), end, position.value, 16).ptr != end) return std::nullopt;
+    return position;
+}
+
 FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position, int flags)
     : frames_name_(frames_file(directory, position)),
       index_name_(index_file(directory, position)),
@@ -86,7 +99,7 @@ FeedSegment FeedSegment::create(const fs::path& directory, const FeedSegmentHead
          {frames_file(directory, header.position), index_file(directory, header.position)})
         if (::unlink(file.c_str()) != 0 && errno != ENOENT)
             throw SystemError("can't remove " + file.string(), errno);
-    FeedSegment segment{directory, header.position, O_CREAT | O_EXCL};
+    FeedSegment segment{directory, header.position, O_RDWR | O_CREAT | O_EXCL};
     const std::string bytes = to_bytes(header);
     write_at(segment.index_, segment.index_name_, 0, bytes);
     segment.header_ = header;
@@ -95,7 +108,17 @@ FeedSegment FeedSegment::create(const fs::path& directory, const FeedSegmentHead
 }
 
 FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position)
-    : FeedSegment(directory, position, 0) {
+    : FeedSegment(directory, position, O_RDWR) {
+    read_header(position);
+}
+
+FeedSegment FeedSegment::open_for_reading(const fs::path& directory, FeedPosition position) {
+    FeedSegment segment{directory, position, O_RDONLY};
+    segment.read_header(position);
+    return segment;
+}
+
+void FeedSegment::read_header(FeedPosition position) {
     std::string bytes(std::min<std::uint64_t>(size_of(index_, index_name_), kReadBytes), '\0');
     bytes.resize(read_at(index_, index_name_, 0, bytes.data(), bytes.size()));
     auto parsed = parse_feed_segment_header(bytes);
@@ -128,7 +151,7 @@ std::optional<FeedEntry> FeedSegment::entry(std::size_t number) const {
     return entry;
 }
 
-std::uint32_t FeedSegment::crc_of(const FeedEntry& entry) const {
+std::uint32_t FeedSegment::crc_of(const FeedEntry& entry, const OnRead& on_read) const {
     std::vector<char> buffer(std::min<std::uint64_t>(kReadBytes, bytes_between(entry.begin, entry.end)));
     Crc32c crc;
     FeedPosition at = entry.begin;
@@ -137,6 +160,7 @@ std::uint32_t FeedSegment::crc_of(const FeedEntry& entry) const {
         const std::size_t count =
             read_at(frames_, frames_name_, bytes_between(position(), at), buffer.data(), wanted);
         crc.update({buffer.data(), count});
+        if (on_read) on_read(count);
         if (count < wanted) break;
         at = at + count;
     }

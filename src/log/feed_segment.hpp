@@ -7,6 +7,7 @@
 
 #include "base/file.hpp"
 #include "log/feed_index.hpp"
+#include "log/scan.hpp"
 
 namespace pgcascade::log {
 
@@ -19,12 +20,18 @@ class FeedSegment {
     static std::filesystem::path frames_file(const std::filesystem::path& directory, FeedPosition position);
     static std::filesystem::path index_file(const std::filesystem::path& directory, FeedPosition position);
 
+    // Whose file that is; nothing where it is none of a segment.
+    static std::optional<FeedPosition> position_of(const std::filesystem::path& file);
+
     // A new one; replaces what is left of an unfinished one at that position. Nothing is durable until
     // sync() and a sync of the directory.
     static FeedSegment create(const std::filesystem::path& directory, const FeedSegmentHeader& header);
 
     // One that is there. Throws LogCorrupt where its header is damaged or that of another position.
     FeedSegment(const std::filesystem::path& directory, FeedPosition position);
+
+    // The same, without the right to change anything.
+    static FeedSegment open_for_reading(const std::filesystem::path& directory, FeedPosition position);
 
     const FeedSegmentHeader& header() const { return header_; }
     FeedPosition position() const { return header_.position; }
@@ -37,7 +44,7 @@ class FeedSegment {
     std::optional<FeedEntry> entry(std::size_t number) const;
 
     // Of the entry's bytes as they are now.
-    std::uint32_t crc_of(const FeedEntry& entry) const;
+    std::uint32_t crc_of(const FeedEntry& entry, const OnRead& on_read = {}) const;
 
     // To send from: a frame stands at its position less that of the segment.
     int frames_fd() const { return frames_.get(); }
@@ -54,6 +61,8 @@ class FeedSegment {
 
   private:
     FeedSegment(const std::filesystem::path& directory, FeedPosition position, int flags);
+
+    void read_header(FeedPosition position);
 
     std::filesystem::path frames_name_;
     std::filesystem::path index_name_;

@@ -1,9 +1,8 @@
 #include "log/wal_check.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace pgcascade::log {
 
@@ -14,8 +13,8 @@ constexpr std::size_t kSumsAtOnce = 4096;
 
 class Check {
   public:
-    Check(const WalSegment& segment, const WalSumsFile& sums, WalResummer* resummer)
-        : segment_(segment), sums_(sums), resummer_(resummer), buffer_(kReadBytes) {
+    Check(const WalSegment& segment, const WalSumsFile& sums, const WalCheckOptions& options)
+        : segment_(segment), sums_(sums), options_(options), buffer_(kReadBytes) {
         found_.end = segment.start().lsn;
     }
 
@@ -24,7 +23,8 @@ class Check {
             const std::string records = sums_.read(found_.sums, kSumsAtOnce);
             for (std::size_t offset = 0; offset < records.size(); offset += kWalSumBytes) {
                 take(parse_wal_sum(std::string_view{records}.substr(offset, kWalSumBytes)));
-                if (found_.flaw) return found_;
+                if (found_.ended) return found_;
+                ++found_.sums;
             }
             if (records.size() < kSumsAtOnce * kWalSumBytes) return found_;
         }
@@ -32,40 +32,48 @@ class Check {
 
   private:
     void take(const std::optional<WalSum>& sum) {
-        if (!sum || sum->end <= found_.end)
-            return set_flaw(sums_.file(), WalSumsFile::offset_of(found_.sums), "the sum is damaged");
+        if (!sum || sum->end <= found_.end) {
+            found_.is_end_lost = true;
+            return set_flaw({sums_.file(), WalSumsFile::offset_of(found_.sums), "the sum is damaged"});
+        }
         Crc32c crc;
         for (Lsn at = found_.end; at < sum->end;) {
             const std::size_t wanted = std::min(buffer_.size(), sum->end.value - at.value);
             const std::size_t count = segment_.read(at, buffer_.data(), wanted);
             crc.update({buffer_.data(), count});
-            if (resummer_ != nullptr) resummer_->add({buffer_.data(), count});
+            if (options_.resummer != nullptr) options_.resummer->add({buffer_.data(), count});
+            if (options_.on_read) options_.on_read(count);
             at.value += count;
-            if (count < wanted) return set_flaw(segment_.file(), offset(), "the WAL is cut short");
+            if (count < wanted) {
+                found_.ended = Flaw{segment_.file(), offset(), "the WAL is cut short"};
+                return;
+            }
         }
-        if (crc.value() != sum->crc) return set_flaw(segment_.file(), offset(), "the WAL is damaged");
+        // Where the sum before is damaged, nobody knows from where on this one goes.
+        if (crc.value() != sum->crc && !found_.is_end_lost)
+            set_flaw({segment_.file(), offset(), "the WAL is damaged"});
+        if (found_.ended) return;
+        found_.is_end_lost = false;
         found_.end = sum->end;
-        ++found_.sums;
     }
 
     std::uint64_t offset() const { return segment_.offset_of(found_.end); }
 
-    void set_flaw(const std::filesystem::path& file, std::uint64_t offset, std::string what) {
-        found_.flaw = WalFlaw{file, offset, std::move(what)};
+    void set_flaw(Flaw flaw) {
+        if (found_.end < options_.go_on_below)
+            found_.passed.push_back(std::move(flaw));
+        else
+            found_.ended = std::move(flaw);
     }
 
     const WalSegment& segment_;
     const WalSumsFile& sums_;
-    WalResummer* const resummer_;
+    const WalCheckOptions& options_;
     std::vector<char> buffer_;
     WalCheck found_;
 };
 
 }  // namespace
-
-std::string WalFlaw::to_string() const {
-    return fmt::format("{}, offset {}: {}", file.string(), offset, what);
-}
 
 WalResummer::WalResummer(const WalSumsHeader& header, Lsn end)
     : end_(end), at_(header.start.lsn), file_(to_bytes(header)) {}
@@ -84,8 +92,9 @@ void WalResummer::add(std::string_view bytes) {
     }
 }
 
-WalCheck check_wal_segment(const WalSegment& segment, const WalSumsFile& sums, WalResummer* resummer) {
-    return Check{segment, sums, resummer}.run();
+WalCheck check_wal_segment(const WalSegment& segment, const WalSumsFile& sums,
+                           const WalCheckOptions& options) {
+    return Check{segment, sums, options}.run();
 }
 
 }  // namespace pgcascade::log

@@ -2,14 +2,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <pgcascade/lsn.hpp>
 
 #include "base/crc32c.hpp"
+#include "log/scan.hpp"
 #include "log/wal_segment.hpp"
 #include "log/wal_sums_file.hpp"
 
@@ -17,18 +18,12 @@
 
 namespace pgcascade::log {
 
-struct WalFlaw {
-    std::filesystem::path file;
-    std::uint64_t offset = 0;
-    std::string what;
-
-    std::string to_string() const;  // file, offset and what it is
-};
-
 struct WalCheck {
-    Lsn end;                      // the bytes below it are those of the sums
-    std::size_t sums = 0;         // of which that is true
-    std::optional<WalFlaw> flaw;  // nothing: the sums end there
+    Lsn end;                    // the bytes below it are those of the sums, but for what was passed
+    std::size_t sums = 0;       // up to there
+    std::vector<Flaw> passed;   // see go_on_below
+    std::optional<Flaw> ended;  // why it ends there; nothing: the sums do
+    bool is_end_lost = false;   // the last sum was passed, for it is damaged: where it goes is not known
 };
 
 // Makes new sums of bytes whose old ones are being checked: one for each kWalBlockBytes, however the bytes
@@ -52,8 +47,14 @@ class WalResummer {
     std::string file_;
 };
 
+struct WalCheckOptions {
+    WalResummer* resummer = nullptr;
+    Lsn go_on_below = {};  // a flaw below it does not end the check, where it can be told what follows
+    OnRead on_read = {};
+};
+
 // The file's header is not looked at. Throws SystemError.
 WalCheck check_wal_segment(const WalSegment& segment, const WalSumsFile& sums,
-                           WalResummer* resummer = nullptr);
+                           const WalCheckOptions& options = {});
 
 }  // namespace pgcascade::log

@@ -25,15 +25,15 @@ WalLog::WalLog(fs::path directory, WalLogOptions options)
 
 void WalLog::recover() {
     const WalScan scan = scan_wal(directory_.path, ScanDepth::kTail);
-    if (scan.is_corrupt)
-        throw LogCorrupt(scan.flaw->to_string() + ", though it was on disk",
+    if (!scan.corruptions.empty())
+        throw LogCorrupt(scan.corruptions.front().to_string() + ", though it was on disk",
                          "restore the file, or begin the log anew: its standbys need a new copy then");
     if (scan.segment_bytes != 0 && scan.segment_bytes != directory_.segment_bytes)
         throw Error(fmt::format("{} has segments of {} bytes, the upstream's are of {}",
                                 directory_.path.string(), scan.segment_bytes, directory_.segment_bytes),
                     "begin the log anew, in an empty directory");
-    if (scan.flaw || scan.tail_bytes > 0)
-        cut_ = Cut{scan.tail_bytes, scan.flaw ? scan.flaw->to_string() : "the last batch is not whole"};
+    if (scan.torn || scan.tail_bytes > 0)
+        cut_ = Cut{scan.tail_bytes, scan.torn ? scan.torn->to_string() : "the last batch is not whole"};
     // The last first: what is left of a crash in here is again a log that ends early.
     for (auto leftover = scan.leftovers.rbegin(); leftover != scan.leftovers.rend(); ++leftover)
         remove_file(*leftover);
@@ -44,6 +44,8 @@ void WalLog::recover() {
         const bool is_last = &found == &scan.segments.back();
         if (found.is_complete || (!is_last && found.end < directory_.segment_end(found.start))) continue;
         unsynced_.push_back(open_partial(found.start));
+        WalSegment& segment = *unsynced_.back().segment;
+        if (segment.end() > found.end) segment.cut(found.end);
         segments_.back().open = unsynced_.back().segment;
     }
     if (!segments_.back().is_complete) {
@@ -183,8 +185,8 @@ WalPosition WalLog::sync_files() {
 void WalLog::complete(const UnderWay& full) {
     const WalPosition start = full.segment->start();
     WalResummer resummer{{start, directory_.segment_bytes}, directory_.segment_end(start)};
-    const WalCheck checked = check_wal_segment(*full.segment, *full.sums, &resummer);
-    if (checked.flaw) throw LogCorrupt(checked.flaw->to_string());
+    const WalCheck checked = check_wal_segment(*full.segment, *full.sums, {.resummer = &resummer});
+    if (checked.ended) throw LogCorrupt(checked.ended->to_string());
     try {
         write_file_durably(directory_.sums_file(start), resummer.file(), 0600);
     } catch (const SystemError& problem) {

@@ -103,8 +103,8 @@ void WalLog::cut_last(Lsn end) {
     make_partial(last);
     UnderWay cut = open_partial(last.start);
     WalResummer resummer{{last.start, directory_.segment_bytes}, end};
-    const WalCheck checked = check_wal_segment(*cut.segment, *cut.sums, &resummer);
-    if (checked.flaw) throw LogCorrupt(checked.flaw->to_string());
+    const WalCheck checked = check_wal_segment(*cut.segment, *cut.sums, {.resummer = &resummer});
+    if (checked.ended) throw LogCorrupt(checked.ended->to_string());
     write_file_durably(directory_.sums_file(last.start), resummer.file(), 0600);
     cut.segment->cut(end);
     cut.segment->sync();

@@ -11,6 +11,7 @@
 
 #include <pgcascade/error.hpp>
 
+#include "log/wal_check.hpp"
 #include "log/wal_segment.hpp"
 #include "log/wal_sums_file.hpp"
 
@@ -31,15 +32,15 @@ struct Found {
 
 class Scan {
   public:
-    Scan(const fs::path& directory, ScanDepth depth) : directory_(directory), depth_(depth) {}
+    Scan(const fs::path& directory, ScanDepth depth, const OnRead& on_read)
+        : directory_(directory), depth_(depth), on_read_(on_read) {}
 
     WalScan run() {
         list();
         find_segment_bytes();
         find_durable();
         for (const auto& [number, found] : found_) take(number, found);
-        if (!has_begun_ && orphan_) set_flaw(file(*orphan_, Kind::kPartial), 0, kMissing);
-        scan_.is_corrupt = scan_.flaw && scan_.end < scan_.durable;
+        if (!has_begun_ && orphan_) set_flaw({file(*orphan_, Kind::kPartial), 0, kMissing});
         return std::move(scan_);
     }
 
@@ -58,6 +59,8 @@ class Scan {
     void take_complete(const WalSegmentNumber& number, const Found& found);
     void take_partial(const WalSegmentNumber& number, const Found& found);
     std::optional<WalCheck> check(const WalSegmentNumber& number, Kind kind);
+    Lsn durable_on(TimelineId timeline) const;
+    void set_flaw(Flaw flaw);
     WalFile open(const WalSegmentNumber& number, Kind kind) const;
     void add(WalPosition start, Lsn end, bool is_complete);
     void leave(const WalSegmentNumber& number, const Found& found);
@@ -74,13 +77,12 @@ class Scan {
                                 WalFileName{number, Kind::kComplete}.to_string()));
     }
 
-    void set_flaw(fs::path file, std::uint64_t offset, std::string what) {
-        if (!scan_.flaw) scan_.flaw = WalFlaw{std::move(file), offset, std::move(what)};
-    }
-
     const fs::path& directory_;
     const ScanDepth depth_;
+    const OnRead& on_read_;
     std::map<WalSegmentNumber, Found> found_;
+    bool is_over_ = false;                    // nothing counts that follows
+    bool is_lost_ = false;                    // of what is corrupt nobody knows where it ends
     bool has_begun_ = false;                  // a segment was found that may be the log's first
     std::optional<WalSegmentNumber> orphan_;  // one before it of which only the sums are left
     WalScan scan_;
@@ -142,8 +144,19 @@ void Scan::find_durable() {
     }
 }
 
+void Scan::set_flaw(Flaw flaw) {
+    if (scan_.end < scan_.durable) {
+        scan_.corruptions.push_back(std::move(flaw));
+        is_over_ = depth_ == ScanDepth::kTail || scan_.segment_bytes == 0 ||
+                   scan_.corruptions.size() >= kMostCorruptions;
+    } else {
+        scan_.torn = std::move(flaw);
+        is_over_ = true;
+    }
+}
+
 void Scan::take(const WalSegmentNumber& number, const Found& found) {
-    if (scan_.flaw) return leave(number, found);
+    if (is_over_) return leave(number, found);
     if (!has_begun_) scan_.begin = scan_.end = start_of(number);
     const bool is_missing = !found.complete_bytes && !found.partial_bytes;
     if (is_missing && !has_begun_ && was_being_removed(number)) {
@@ -151,12 +164,15 @@ void Scan::take(const WalSegmentNumber& number, const Found& found) {
         return leave(number, found);
     }
     if (is_missing)
-        set_flaw(file(number, Kind::kPartial), 0, kMissing);
+        set_flaw({file(number, Kind::kPartial), 0, kMissing});
     else if (has_begun_ && !follows(start_of(number)))
         set_gap(number);
     has_begun_ = true;
-    if (scan_.flaw) return leave(number, found);
-    found.complete_bytes ? take_complete(number, found) : take_partial(number, found);
+    if (is_over_) return leave(number, found);
+    if (is_missing)
+        is_lost_ = true;
+    else
+        found.complete_bytes ? take_complete(number, found) : take_partial(number, found);
 }
 
 // Retention removes the oldest segments, and the sums last: those that were made when the segment was done.
@@ -169,6 +185,7 @@ bool Scan::was_being_removed(const WalSegmentNumber& number) const {
 
 // A timeline begins with the segment in which the one before ends.
 bool Scan::follows(WalPosition start) const {
+    if (is_lost_) return start >= scan_.end;
     if (start.timeline == scan_.end.timeline) return start.lsn == scan_.end.lsn;
     return start.lsn == WalDirectory{directory_, scan_.segment_bytes}.segment_start(scan_.end.lsn);
 }
@@ -177,34 +194,48 @@ void Scan::set_gap(const WalSegmentNumber& number) {
     const WalDirectory directory{directory_, scan_.segment_bytes};
     const WalPosition missing{scan_.end.timeline, directory.segment_start(scan_.end.lsn)};
     const std::uint64_t offset = scan_.end.lsn.value - missing.lsn.value;
-    set_flaw(offset == 0 ? directory.complete_file(missing) : directory.partial_file(missing), offset,
-             fmt::format("the WAL that begins here is missing; there is {}",
-                         WalFileName{number, Kind::kComplete}.to_string()));
+    set_flaw({offset == 0 ? directory.complete_file(missing) : directory.partial_file(missing), offset,
+              fmt::format("the WAL that begins here is missing; there is {}",
+                          WalFileName{number, Kind::kComplete}.to_string())});
+    is_lost_ = true;
 }
 
 void Scan::take_complete(const WalSegmentNumber& number, const Found& found) {
     const WalPosition start = start_of(number);
     const Lsn end{start.lsn.value + scan_.segment_bytes};
     if (found.complete_bytes != scan_.segment_bytes || scan_.segment_bytes == 0)
-        set_flaw(file(number, Kind::kComplete), std::min(*found.complete_bytes, scan_.segment_bytes),
-                 fmt::format("it has {} bytes, which no segment has", *found.complete_bytes));
+        set_flaw({file(number, Kind::kComplete), std::min(*found.complete_bytes, scan_.segment_bytes),
+                  fmt::format("it has {} bytes, which no segment has", *found.complete_bytes)});
     else if (!found.has_sums)
-        set_flaw(file(number, Kind::kSums), 0, kMissing);
+        set_flaw({file(number, Kind::kSums), 0, kMissing});
     else if (depth_ == ScanDepth::kAll)
-        if (const auto checked = check(number, Kind::kComplete); checked && checked->end < end)
-            set_flaw(file(number, Kind::kSums), WalSumsFile::offset_of(checked->sums), "the sums end early");
-    if (!scan_.flaw) add(start, end, true);
+        if (const auto checked = check(number, Kind::kComplete)) {
+            if (checked->ended)
+                set_flaw(*checked->ended);
+            else if (checked->end < end && !checked->is_end_lost)
+                set_flaw(
+                    {file(number, Kind::kSums), WalSumsFile::offset_of(checked->sums), "the sums end early"});
+        }
+    if (!is_over_) add(start, end, true);
 }
 
 void Scan::take_partial(const WalSegmentNumber& number, const Found& found) {
-    if (!found.has_sums) set_flaw(file(number, Kind::kSums), 0, kMissing);
+    if (!found.has_sums) set_flaw({file(number, Kind::kSums), 0, kMissing});
     const auto checked = found.has_sums ? check(number, Kind::kPartial) : std::nullopt;
     const WalPosition start = start_of(number);
+    if (!checked && !is_over_) {
+        is_lost_ = true;
+        return;
+    }
     // One that holds no more than what it repeats of the timeline before does not count yet.
-    if (!checked || checked->end <= std::max(scan_.end.lsn, start.lsn)) return leave(number, found);
-    add(start, checked->end, false);
-    scan_.sums_in_last_segment = checked->sums;
-    add_tail(start, *found.partial_bytes);
+    const bool counts = checked && checked->end > std::max(scan_.end.lsn, start.lsn);
+    if (counts) {
+        add(start, checked->end, false);
+        scan_.sums_in_last_segment = checked->sums;
+    }
+    if (checked && checked->ended) set_flaw(*checked->ended);
+    is_lost_ = checked && !is_over_ && (checked->ended || checked->is_end_lost);
+    counts ? add_tail(start, *found.partial_bytes) : leave(number, found);
 }
 
 // Nothing where the sums are not those of the segment.
@@ -212,14 +243,22 @@ std::optional<WalCheck> Scan::check(const WalSegmentNumber& number, Kind kind) {
     const WalPosition start = start_of(number);
     const WalSumsFile sums{WalFile::open_for_reading(file(number, Kind::kSums))};
     if (sums.header() != WalSumsHeader{start, scan_.segment_bytes}) {
-        set_flaw(sums.file(), 0, "the header is damaged");
+        set_flaw({sums.file(), 0, "the header is damaged"});
         return std::nullopt;
     }
     const WalSegment segment{open(number, kind), start};
-    WalCheck checked = check_wal_segment(segment, sums);
+    const Lsn go_on_below = depth_ == ScanDepth::kAll ? durable_on(start.timeline) : Lsn{};
+    WalCheck checked = check_wal_segment(segment, sums, {.go_on_below = go_on_below, .on_read = on_read_});
     scan_.bytes_checked += checked.end.value - start.lsn.value;
-    if (checked.flaw) set_flaw(checked.flaw->file, checked.flaw->offset, checked.flaw->what);
+    for (const Flaw& flaw : checked.passed) set_flaw(flaw);
     return checked;
+}
+
+// All of that timeline below it was on disk.
+Lsn Scan::durable_on(TimelineId timeline) const {
+    if (timeline > scan_.durable.timeline) return {};
+    if (timeline < scan_.durable.timeline) return {~std::uint64_t{0}};
+    return scan_.durable.lsn;
 }
 
 WalFile Scan::open(const WalSegmentNumber& number, Kind kind) const {
@@ -232,10 +271,11 @@ WalFile Scan::open(const WalSegmentNumber& number, Kind kind) const {
 }
 
 void Scan::add(WalPosition start, Lsn end, bool is_complete) {
-    const bool repeats = !scan_.segments.empty() && start.timeline != scan_.end.timeline;
+    const bool repeats = !is_lost_ && !scan_.segments.empty() && start.timeline != scan_.end.timeline;
     const Lsn from = repeats ? scan_.end.lsn : start.lsn;
     scan_.segments.push_back({start, from, end, is_complete});
     scan_.end = {start.timeline, end};
+    is_lost_ = false;
 }
 
 void Scan::leave(const WalSegmentNumber& number, const Found& found) {
@@ -253,8 +293,8 @@ void Scan::add_tail(WalPosition start, std::uint64_t bytes) {
 
 }  // namespace
 
-WalScan scan_wal(const fs::path& directory, ScanDepth depth) {
-    return Scan{directory, depth}.run();
+WalScan scan_wal(const fs::path& directory, ScanDepth depth, const OnRead& on_read) {
+    return Scan{directory, depth, on_read}.run();
 }
 
 }  // namespace pgcascade::log

@@ -8,8 +8,7 @@
 
 #include <pgcascade/lsn.hpp>
 
-#include "log/feed_scan.hpp"
-#include "log/wal_check.hpp"
+#include "log/scan.hpp"
 #include "log/wal_name.hpp"
 
 namespace pgcascade::log {
@@ -34,14 +33,16 @@ struct WalScan {
     std::uint64_t tail_bytes = 0;     // after `end`
     WalPosition durable;              // all before this was on disk for certain
 
-    // Why the log ends there; nothing: no reason but the end.
-    std::optional<WalFlaw> flaw;
-    bool is_corrupt = false;  // the flaw is of something that was on disk: no crash does that
+    // Why the log ends there, above what was on disk; nothing: no reason but the end.
+    std::optional<Flaw> torn;
+
+    // Of what was on disk: no crash does that. At kTail the scan ends with the first.
+    std::vector<Flaw> corruptions;
 };
 
-// Reads only. At kTail it reads the segments that are not complete, and of the others the names and sizes. A
-// writer may be at work, but nobody who removes: what it has not finished counts as the tail. Throws Error
-// where the directory mixes segment sizes, SystemError.
-WalScan scan_wal(const std::filesystem::path& directory, ScanDepth depth);
+// Reads only. At kTail it reads the segments that are not complete, and of the others the names and sizes.
+// Nobody may rename or remove meanwhile: inspect_wal() is for that. What a writer has not finished counts as
+// the tail. Throws Error where the directory mixes segment sizes, SystemError.
+WalScan scan_wal(const std::filesystem::path& directory, ScanDepth depth, const OnRead& on_read = {});
 
 }  // namespace pgcascade::log

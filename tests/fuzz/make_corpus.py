@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""make_corpus.py: writes the seeds in corpus/ from the golden messages and from what real clients send.
+"""make_corpus.py: writes the seeds in corpus/ from the golden messages, from what real clients send, and
+from what can become of a log.
 Files that a fuzzer found stay: theirs are other names."""
 
 import pathlib
@@ -72,6 +73,55 @@ CONVERSATIONS = [
     STANDBY + message(b"Q", b"START_REPLICATION 0/3000000 TIMELINE 1\0") + STATUS + FEEDBACK + message(b"c"),
 ]
 
+CRASH, DAMAGE, MADE = range(3)
+FLIP, CUT, LENGTHEN, ZERO, REMOVE = range(5)
+
+
+def damages():
+    """Kinds of damage to one file and to two, at places that differ: Int8 what, Int8 file, Int24 where, Int16 more."""
+    one = lambda what, file, where, more=0: struct.pack(">BBBHH", what, file, where >> 16, where & 0xFFFF, more)
+    yield one(FLIP, 0, 10, 3)
+    yield one(CUT, 1, 60)
+    yield one(LENGTHEN, 2, 0, 100)
+    yield one(ZERO, 3, 30, 50)
+    yield one(REMOVE, 4, 0)
+    yield one(FLIP, 1, 40, 1) + one(CUT, 5, 100)
+    yield one(REMOVE, 0, 0) + one(REMOVE, 0, 0)
+
+
+def made_feed(*segments):
+    """See feed_log_fuzz.cpp; a segment: (position, bytes of frames, [(begin, end, durable)])."""
+    seed = bytes([MADE, len(segments)])
+    for position, size, entries in segments:
+        seed += struct.pack(">HB", position, len(entries))
+        seed += b"".join(struct.pack(">HHHB", *entry, 0) for entry in entries) + struct.pack(">H", size)
+    return seed
+
+
+def made_wal(*segments):
+    """See wal_log_fuzz.cpp; a segment: (timeline, number, bytes, [(end, durable)])."""
+    seed = bytes([MADE, len(segments)])
+    for timeline, number, size, sums in segments:
+        seed += struct.pack(">BBHB", timeline - 1, number, size, len(sums))
+        seed += b"".join(struct.pack(">HHB", *one, 0) for one in sums)
+    return seed
+
+
+IMAGES = 7  # the most that a fuzzer has
+SPOILT = [bytes([mode, image]) + damage for mode in (CRASH, DAMAGE) for image in range(IMAGES) for damage in damages()]
+FEED_LOGS = SPOILT + [
+    made_feed((0, 100, [(0, 40, 0), (40, 100, 0)]), (100, 50, [(100, 150, 100)])),
+    made_feed((0, 100, [(0, 40, 0)]), (40, 50, [(40, 90, 40)])),
+    made_feed((7, 90, [(7, 60, 7), (60, 90, 30)]), (97, 0, [])),
+    made_feed((0, 10, [(0, 40, 0)]), (40, 50, [(40, 90, 0)])),
+]
+WAL_LOGS = SPOILT + [
+    made_wal((1, 0, 900, [(300, 0), (600, 300), (900, 600)])),
+    made_wal((1, 0, 700, [(500, 0), (700, 500)]), (2, 0, 900, [(900, 0)])),
+    made_wal((1, 0, 700, [(500, 0), (700, 500)]), (2, 0, 600, [(600, 500)])),
+    made_wal((1, 0, 100, [(100, 0)]), (1, 1, 100, [(100, 0)])),
+]
+
 
 def golden_sequences(path):
     """The messages of each session in sequences that begin with the relations and types known so far: each file is a
@@ -115,7 +165,12 @@ def main():
     (HERE / "corpus" / "frontend").mkdir(exist_ok=True)
     for number, conversation in enumerate(CONVERSATIONS, 1):
         (HERE / "corpus" / "frontend" / f"client_{number:02}").write_bytes(conversation)
-    print(f"{len(seen)} sequences of messages, {len(COMMANDS)} commands, {len(CONVERSATIONS)} conversations")
+    for name, seeds in (("feed_log", FEED_LOGS), ("wal_log", WAL_LOGS)):
+        (HERE / "corpus" / name).mkdir(exist_ok=True)
+        for number, seed in enumerate(seeds, 1):
+            (HERE / "corpus" / name / f"made_{number:03}").write_bytes(seed)
+    print(f"{len(seen)} sequences of messages, {len(COMMANDS)} commands, {len(CONVERSATIONS)} conversations,")
+    print(f"{len(FEED_LOGS)} logs of feeds, {len(WAL_LOGS)} of WAL")
 
 
 if __name__ == "__main__":

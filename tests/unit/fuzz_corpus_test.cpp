@@ -12,6 +12,8 @@
 extern "C" int fuzz_decoder(const std::uint8_t* data, std::size_t size);
 extern "C" int fuzz_command(const std::uint8_t* data, std::size_t size);
 extern "C" int fuzz_frontend(const std::uint8_t* data, std::size_t size);
+extern "C" int fuzz_feed_log(const std::uint8_t* data, std::size_t size);
+extern "C" int fuzz_wal_log(const std::uint8_t* data, std::size_t size);
 
 namespace pgcascade {
 
@@ -38,6 +40,14 @@ TEST(FuzzCorpus, CommandParserTakesEveryInputWithoutHarm) {
 
 TEST(FuzzCorpus, FrontendParserTakesEveryInputWithoutHarm) {
     EXPECT_GE(replay("frontend", fuzz_frontend), 6u);
+}
+
+TEST(FuzzCorpus, FeedLogIsOpenedAsFarAsItIsWholeOrRefused) {
+    EXPECT_GE(replay("feed_log", fuzz_feed_log), 20u);
+}
+
+TEST(FuzzCorpus, WalLogIsOpenedAsFarAsItIsWholeOrRefused) {
+    EXPECT_GE(replay("wal_log", fuzz_wal_log), 20u);
 }
 
 }  // namespace pgcascade

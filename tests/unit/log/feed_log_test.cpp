@@ -373,6 +373,41 @@ TEST_F(FeedLogTest, SegmentsThatWereNeverSyncedMayBeMissing) {
     }
 }
 
+// A file system may have forgotten that an entry was cut away, and know what was written after it.
+TEST_F(FeedLogTest, RestOfAnAbandonedEntryIsCutAwayOnceMore) {
+    {
+        FeedLog log{directory_};
+        write_entry(log, 0);
+        log.append(frames_of(7, 100));
+        log.flush();
+        log.abandon_entry();
+        write_entry(log, 1);
+    }
+    fs::resize_file(frames_file(0), 140);
+    const FeedLog log{directory_};
+    EXPECT_EQ(log.segment_at({0})->end(), FeedPosition{40});
+    EXPECT_EQ(read_all(log), all_frames(0, 2));
+    EXPECT_FALSE(FeedLog{directory_}.cut());
+}
+
+TEST_F(FeedLogTest, LogThatIsCutBackToASettledSegmentKeepsItsEntries) {
+    {
+        FeedLog log{directory_, small_segments()};
+        for (int number = 0; number < 3; ++number) write_entry(log, number);
+        log.sync();
+        for (int number = 3; number < 8; ++number) write_entry(log, number);
+    }
+    flip_bit(index_file(120), 3);
+    {
+        FeedLog log{directory_, small_segments()};
+        EXPECT_TRUE(log.cut());
+        EXPECT_EQ(read_all(log), all_frames(0, 3));
+        EXPECT_EQ(log.last()->commit_lsn, commit_lsn(2));
+        write_entry(log, 3);
+    }
+    EXPECT_EQ(read_all(FeedLog{directory_}), all_frames(0, 4));
+}
+
 // -- Damage that no crash does --
 
 class DamagedFeedLogTest : public FeedLogTest {
@@ -396,7 +431,7 @@ class DamagedFeedLogTest : public FeedLogTest {
 
     std::string found_by_reading_all() const {
         const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
-        return scan.is_corrupt() ? scan.damage->to_string() : "";
+        return scan.corruptions.empty() ? "" : scan.corruptions.front().to_string();
     }
 };
 
@@ -406,7 +441,7 @@ TEST_F(DamagedFeedLogTest, WholeLogIsNone) {
     const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
     EXPECT_EQ(scan.entries_scanned, 10U);
     EXPECT_EQ(scan.durable, FeedPosition{360});
-    EXPECT_FALSE(scan.damage);
+    EXPECT_FALSE(scan.torn);
 }
 
 TEST_F(DamagedFeedLogTest, FlippedBitIsFoundAtEveryByteWithFileAndOffset) {
@@ -438,10 +473,105 @@ TEST_F(DamagedFeedLogTest, FileThatIsMissingIsRefused) {
     EXPECT_THAT(refusal(), HasSubstr(index_file(240).string() + ", offset 0: the file is missing"));
 }
 
+// The mark that says so stands in the damaged segment itself.
+TEST_F(FeedLogTest, OnlySegmentThatIsDamagedIsRefusedAtEveryByte) {
+    {
+        FeedLog log{directory_, {.preamble = [] { return std::string(70, 'p'); }}};
+        for (int number = 0; number < 3; ++number) write_entry(log, number);
+        log.sync();
+        write_entry(log, 3);
+    }
+    const std::uint64_t settled = 32 + 70 + 3 * kFeedEntryBytes;
+    for (std::uint64_t offset = 0; offset < settled; ++offset) {
+        flip_bit(index_file(0), offset);
+        EXPECT_THROW(FeedLog{directory_}, LogCorrupt) << offset;
+        flip_bit(index_file(0), offset);
+    }
+    fs::rename(frames_file(0), directory_ / "elsewhere");
+    EXPECT_THROW(FeedLog{directory_}, LogCorrupt);
+    fs::rename(directory_ / "elsewhere", frames_file(0));
+    EXPECT_EQ(read_all(FeedLog{directory_}), all_frames(0, 4));
+}
+
+// It was on disk before the first frame was: nothing else says so here.
+TEST_F(FeedLogTest, HeaderOfTheFirstSegmentIsNeverATornTail) {
+    {
+        FeedLog log{directory_};
+        write_entry(log, 0);
+    }
+    flip_bit(index_file(0), 9);
+    EXPECT_THROW(FeedLog{directory_}, LogCorrupt);
+    fs::remove(index_file(0));
+    EXPECT_THROW(FeedLog{directory_}, LogCorrupt);
+    fs::resize_file(frames_file(0), 0);
+    FeedLog log{directory_};
+    EXPECT_EQ(log.finished(), FeedPosition{0});
+    write_entry(log, 0);
+    EXPECT_EQ(read_all(FeedLog{directory_}), frames_of(0));
+}
+
+TEST_F(DamagedFeedLogTest, OnlyTheFirstSegmentCanBeOneThatWasBeingRemoved) {
+    fs::remove(index_file(0));
+    EXPECT_EQ(refusal(), "");
+    fs::remove(index_file(120));
+    fs::remove(frames_file(240));
+    EXPECT_THAT(refusal(), HasSubstr(index_file(120).string() + ", offset 0: the file is missing"));
+    EXPECT_THAT(found_by_reading_all(), HasSubstr(index_file(120).string() + ", offset 0"));
+}
+
 TEST_F(DamagedFeedLogTest, SegmentThatIsCutShortIsRefused) {
     fs::resize_file(frames_file(120), 119);
     EXPECT_THAT(refusal(), HasSubstr("though it was on disk"));
     EXPECT_THAT(found_by_reading_all(), HasSubstr(frames_file(120).string() + ", offset 80"));
+}
+
+TEST_F(DamagedFeedLogTest, IndexThatIsCutShortIsNamed) {
+    for (std::uint64_t bytes = fs::file_size(index_file(120)); bytes-- > 0;) {
+        fs::resize_file(index_file(120), bytes);
+        EXPECT_THAT(found_by_reading_all(), HasSubstr(index_file(120).string() + ", offset ")) << bytes;
+    }
+}
+
+TEST_F(DamagedFeedLogTest, BytesBetweenSegmentsAreNamed) {
+    fs::resize_file(frames_file(120), 121);
+    EXPECT_EQ(found_by_reading_all(),
+              frames_file(120).string() + ", offset 120: what follows here belongs to no entry");
+    EXPECT_NE(refusal(), "");
+}
+
+TEST_F(DamagedFeedLogTest, ReadingAllNamesEveryCorruptionAndTheTornTail) {
+    const auto found = [&] {
+        const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
+        std::vector<std::string> names;
+        for (const Flaw& flaw : scan.corruptions)
+            names.push_back(flaw.file.filename().string() + " " + std::to_string(flaw.offset));
+        if (scan.torn) names.push_back("torn " + scan.torn->file.filename().string());
+        return names;
+    };
+    flip_bit(frames_file(0), 5);
+    flip_bit(frames_file(0), 85);
+    flip_bit(index_file(240), 32 + kFeedEntryBytes + 3);
+    flip_bit(frames_file(360), 0);
+    const std::string zero = frames_file(0).filename().string();
+    const std::string last = "torn " + frames_file(360).filename().string();
+    const std::string entry = index_file(240).filename().string() + " 84";
+    EXPECT_EQ(found(), (std::vector{zero + " 0", zero + " 80", entry, last}));
+    fs::remove(frames_file(120));
+    fs::remove(index_file(120));
+    EXPECT_EQ(found(), (std::vector{zero + " 0", zero + " 80", frames_file(120).filename().string() + " 0",
+                                    entry, last}));
+    EXPECT_EQ(scan_feed(directory_, ScanDepth::kAll).entries_scanned, 3U);
+    flip_bit(index_file(0), 3);
+    EXPECT_EQ(found(), (std::vector{index_file(0).filename().string() + " 0", entry, last}));
+}
+
+// Once the tail is cut off, nothing would tell any more that the rest was on disk.
+TEST_F(DamagedFeedLogTest, DamageIsFoundBeforeTheMarkThatTellsItIsCutOff) {
+    flip_bit(index_file(360), 3);
+    flip_bit(frames_file(120), 50);
+    EXPECT_THAT(refusal(), HasSubstr(frames_file(120).string() + ", offset 40: the frames of an entry"));
+    flip_bit(frames_file(120), 50);
+    EXPECT_EQ(refusal(), "");
 }
 
 TEST_F(DamagedFeedLogTest, RefusalChangesNothing) {

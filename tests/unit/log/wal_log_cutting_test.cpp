@@ -1,6 +1,7 @@
 #include <atomic>
 #include <thread>
 
+#include "log/wal_check.hpp"
 #include "log/wal_log.hpp"
 #include "unit/log/killed_at_call.hpp"
 #include "unit/log/wal_log_fixture.hpp"

@@ -101,7 +101,7 @@ class WalLogTest : public testing::Test {
 
     static std::string found_by_reading_all(const std::filesystem::path& directory) {
         const WalScan scan = scan_wal(directory, ScanDepth::kAll);
-        return scan.is_corrupt ? scan.flaw->to_string() : "";
+        return scan.corruptions.empty() ? "" : scan.corruptions.front().to_string();
     }
 
     const TemporaryDirectory temporary_;

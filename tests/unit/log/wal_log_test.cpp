@@ -69,7 +69,7 @@ TEST_F(WalLogTest, SumsOfACompleteSegmentAreFew) {
     log.sync();
     EXPECT_EQ(fs::file_size(sums), kWalSumsHeaderBytes + kSegment / kWalBlockBytes * kWalSumBytes);
     const WalScan scan = scan_wal(directory_, ScanDepth::kAll);
-    EXPECT_FALSE(scan.flaw);
+    EXPECT_FALSE(scan.torn);
     EXPECT_EQ(scan.bytes_checked, distance(kStart, log.readable().lsn));
 }
 
