@@ -410,3 +410,26 @@ def test_status_and_metrics_tell_of_the_wal_and_its_standbys(nodes, primary, rel
     down = pgcascade("relay", "status", relay.file, "--json").expect(3)
     assert json.loads(down.stdout)["wal"]["state"] == "connecting"
     assert json.loads(down.stdout)["problems"][0]["what"].startswith("wal: ")
+
+
+def test_log_of_wal_is_verified_beside_the_relay_and_damage_is_named(primary, relay, pgcascade):
+    primary.execute(TABLE)
+    relay.write_file(wal=primary)
+    relay.start()
+    create_physical_slot(relay, "held")
+    fill_segments(primary, 3)
+    end = wait_for_wal(relay, primary)
+    directory = relay.directory / "data"
+    complete = lambda: sorted(file for file in (directory / "wal").iterdir() if len(file.name) == 24)
+    wait_for(lambda: len(complete()) >= 3)
+    [shown] = json.loads(pgcascade("log", "show", directory, "--json").expect(0).stdout)["logs"]
+    assert (shown["kind"], shown["whole"]) == ("wal", True)
+    assert lsn(shown["end_lsn"]) >= lsn(end)
+    pgcascade("log", "verify", directory).expect(0)
+    with open(complete()[1], "r+b") as file:
+        file.seek(1_000_000)
+        byte = file.read(1)[0]
+        file.seek(1_000_000)
+        file.write(bytes([byte ^ 4]))
+    refused = pgcascade("log", "verify", directory).expect(1)
+    assert re.search(re.escape(str(complete()[1])) + r", offset \d+", refused.stdout + refused.stderr), refused
