@@ -96,7 +96,8 @@ def test_feeds_slots_and_sessions_are_shown(shop, relay, pgcascade):
         pgcascade,
         relay,
         lambda seen: seen["sessions"]
-        and seen["sessions"][0]["flush_lag_bytes"] == 0
+        and seen["sessions"][0]["flush_lag_bytes"] == seen["sessions"][0]["sent_lag_bytes"] == 0
+        and lsn_number(seen["sessions"][0]["sent_lsn"]) >= target
         and lsn_number(seen["feeds"][0]["durable_lsn"] or "0/0") >= target,
     )
 
