@@ -180,7 +180,8 @@ void Scan::miss(FeedPosition next) {
     if (ended_ && next > found_.end && ended_->frames >= next) return set_flaw(ended_->early);
     set_flaw({FeedSegment::frames_file(directory_, found_.end), 0,
               fmt::format("the segment that begins here is missing; there is {}",
-                          FeedSegment::frames_file(directory_, next).filename().string())});
+                          FeedSegment::frames_file(directory_, next).filename().string())},
+             next < found_.durable);
 }
 
 std::optional<FeedSegment> Scan::open(FeedPosition position) {

@@ -62,7 +62,8 @@ inline Files damaged(Files files, const std::map<std::string, std::size_t>& sett
     while (!input.empty() && !files.empty()) {
         const unsigned what = input.u8();
         const auto chosen = std::next(files.begin(), input.u8() % static_cast<std::ptrdiff_t>(files.size()));
-        const std::size_t where = (std::size_t{input.u8()} << 16) + input.u16();
+        const std::size_t high = input.u8();
+        const std::size_t where = (high << 16) + input.u16();
         const std::size_t more = input.u16();
         if (input.failed()) break;
         std::string& content = chosen->second;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -139,7 +140,7 @@ void corrupt(ByteReader input) {
         return;
     }
     // A start does not read all that was on disk for certain; whoever does finds it.
-    require(!scan.corruptions.empty() || *end >= scan.durable);
+    require(!scan.corruptions.empty() || std::max(*end, scan.end) >= scan.durable);
     check_opened(directory, *end);
 }
 
