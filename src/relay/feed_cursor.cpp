@@ -68,7 +68,9 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
     for (;;) {
         const std::uint64_t abandoned = log.abandoned();
         const FeedPosition finished = log.finished();
-        if (place_ <= finished) abandoned_ = abandoned;
+        // Within an entry, or what was one: whether it was broken off, and has come again since, only the
+        // count tells.
+        if (!is_within_ && place_ <= finished) abandoned_ = abandoned;
         const FeedPosition readable = log.readable();
         if (!segment_ || segment_->end() <= place_) segment_ = log.segment_at(place_);
         if (!segment_)
@@ -77,16 +79,18 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
                 "58P01");
         // Only now: the segment was taken before, so it holds what belongs to this entry.
         if (log.abandoned() != abandoned_) {
-            if (place_ <= finished) continue;
+            if (!is_within_ && place_ <= finished) continue;
             throw ServerError("the upstream broke off the transaction that was being sent", "08006",
                               "connect again: it will be sent whole");
         }
         const FeedPosition end = std::min(readable, segment_->end());
+        is_within_ = place_ > finished;
         if (end <= place_) return std::nullopt;
         Span span{segment_, bytes_between(segment_->position(), place_), bytes_between(place_, end)};
         if (span.bytes > kSpanBytes)
             if (const auto entry = log.entry_before(place_ + kSpanBytes); entry && entry->end > place_)
                 span.bytes = bytes_between(place_, entry->end);
+        is_within_ = place_ + span.bytes > finished;
         return span;
     }
 }

@@ -55,6 +55,7 @@ class FeedCursor {
     std::shared_ptr<const log::FeedSegment> segment_;  // that place_ was last found in
     log::FeedPosition searched_;   // no entry that begins below it is what find_start() looks for
     std::uint64_t abandoned_ = 0;  // the log's count when place_ was not yet behind finished()
+    bool is_within_ = false;       // place_ may be, or come to be, behind what was finished then
 };
 
 }  // namespace pgcascade::relay

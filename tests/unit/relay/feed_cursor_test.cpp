@@ -176,6 +176,18 @@ TEST_F(FeedCursorTest, WhoReadOfATransactionThatIsBrokenOffMustBeginAnew) {
     EXPECT_EQ(read(before), again);
     FeedCursor anew{feed_, {0x118}};
     EXPECT_EQ(read(anew), again);
+    // Nor does it help that all of it has come again.
+    EXPECT_EQ(refusal_of([&] { inside.next(); }).substr(0, 5), "08006");
+}
+
+TEST_F(FeedCursorTest, WhoHasNotAskedBeforeItCameAgainMustBeginAnewToo) {
+    write(0x110);
+    FeedCursor inside{feed_, {0x118}};
+    take(begin_message(0x120));
+    EXPECT_EQ(read(inside), frame(begin_message(0x120)));
+    feed_.writer().start_session();
+    write(0x120);
+    EXPECT_EQ(refusal_of([&] { inside.next(); }).substr(0, 5), "08006");
 }
 
 TEST_F(FeedCursorTest, IdleReaderIsToldHowFarTheUpstreamIs) {
