@@ -106,6 +106,7 @@ class Scan {
     const FeedPosition settled_;
     const std::vector<FeedPosition> positions_;
     bool is_over_ = false;      // nothing counts that follows
+    bool is_settled_ = false;   // all of the segment was on disk
     bool is_lost_ = false;      // of what is corrupt nobody knows where it ends
     std::optional<End> ended_;  // the segment before
     FeedScan found_;
@@ -146,7 +147,7 @@ FeedPosition Scan::highest_mark(FeedPosition position) const {
 }
 
 void Scan::set_flaw(Flaw flaw, bool was_on_disk) {
-    if (was_on_disk || found_.end < found_.durable) {
+    if (was_on_disk || is_settled_ || found_.end < found_.durable) {
         found_.corruptions.push_back(std::move(flaw));
         is_over_ = depth_ == ScanDepth::kTail || found_.corruptions.size() == kMostCorruptions;
     } else {
@@ -157,6 +158,7 @@ void Scan::set_flaw(Flaw flaw, bool was_on_disk) {
 
 void Scan::take(std::size_t i) {
     const FeedPosition position = positions_[i];
+    is_settled_ = false;
     const bool follows = position == found_.end || (is_lost_ && position > found_.end);
     if (!is_over_ && !follows) miss(position);
     if (is_over_) return leave(position);
@@ -166,9 +168,9 @@ void Scan::take(std::size_t i) {
     if (!found_.corruptions.empty()) found_.tail_bytes = 0;  // it was none: the log goes on here
     is_lost_ = false;
     found_.end = position;
-    const bool is_settled =
-        i + 1 < positions_.size() && positions_[i + 1] <= std::min(found_.durable, settled_);
-    is_settled&& depth_ == ScanDepth::kTail ? pass(position, positions_[i + 1]) : check(position);
+    is_settled_ = i + 1 < positions_.size() && positions_[i + 1] <= found_.durable;
+    const bool may_pass = is_settled_ && positions_[i + 1] <= settled_ && depth_ == ScanDepth::kTail;
+    may_pass ? pass(position, positions_[i + 1]) : check(position);
 }
 
 void Scan::leave(FeedPosition position) {
