@@ -49,21 +49,20 @@ RelayStatus healthy() {
 }  // namespace
 
 TEST(RelayStatus, NearestAddressIsTaken) {
-    EXPECT_EQ(way_to(listening({kNetwork, kLoopback, kLocal})), "host='/run/relay' port='6434'");
-    EXPECT_EQ(way_to(listening({kNetwork, kLoopback})), "host='127.0.0.1' port='6432'");
-    EXPECT_EQ(way_to(listening({kNetwork})), "host='10.0.0.5' port='6433'");
-    EXPECT_EQ(way_to(listening({kNetwork, {.host = "localhost", .port = 1}})), "host='localhost' port='1'");
+    EXPECT_EQ(way_to(listening({kNetwork, kLoopback, kLocal})), "host=/run/relay port=6434");
+    EXPECT_EQ(way_to(listening({kNetwork, kLoopback})), "host=127.0.0.1 port=6432");
+    EXPECT_EQ(way_to(listening({kNetwork})), "host=10.0.0.5 port=6433");
+    EXPECT_EQ(way_to(listening({kNetwork, {.host = "localhost", .port = 1}})), "host=localhost port=1");
 }
 
 TEST(RelayStatus, AddressThatIsTrustedGoesFirst) {
-    EXPECT_EQ(way_to(listening({kLocal, kLoopback}, {"127.0.0.1"})), "host='127.0.0.1' port='6432'");
-    EXPECT_EQ(way_to(listening({kLoopback, kLocal}, {"127.0.0.1", "local"})),
-              "host='/run/relay' port='6434'");
+    EXPECT_EQ(way_to(listening({kLocal, kLoopback}, {"127.0.0.1"})), "host=127.0.0.1 port=6432");
+    EXPECT_EQ(way_to(listening({kLoopback, kLocal}, {"127.0.0.1", "local"})), "host=/run/relay port=6434");
 }
 
 TEST(RelayStatus, WhatListensEverywhereIsReachedAtLoopback) {
-    EXPECT_EQ(way_to(listening({{.host = "0.0.0.0", .port = 1}})), "host='127.0.0.1' port='1'");
-    EXPECT_EQ(way_to(listening({{.host = "::", .port = 1}})), "host='::1' port='1'");
+    EXPECT_EQ(way_to(listening({{.host = "0.0.0.0", .port = 1}})), "host=127.0.0.1 port=1");
+    EXPECT_EQ(way_to(listening({{.host = "::", .port = 1}})), "host=::1 port=1");
 }
 
 TEST(RelayStatus, DatabaseIsThatOfTheFirstFeed) {
@@ -108,7 +107,7 @@ TEST(RelayStatus, JsonHasEveryKeyAndNullForWhatIsNotKnown) {
     status.feeds[0].problem = "refused";
     EXPECT_EQ(
         to_json(status),
-        R"({"relay":"relay:6432","healthy":false,"feeds":[{"feed":"shop","database":"db","publications":"pub",)"
+        R"({"relay":"relay:6432","healthy":false,"wal":null,"feeds":[{"feed":"shop","database":"db","publications":"pub",)"
         R"("upstream":"host=a","slot":"relay_shop","state":"receiving","received_lsn":"0/20",)"
         R"("durable_lsn":"0/10","log_bytes":7,"begin_lsn":"0/8","end_lsn":"0/18","problem":"refused"}],)"
         R"("slots":[{"slot_name":"s","database":"db","temporary":false,"active":true,"position":"0/10",)"
