@@ -163,9 +163,29 @@ TEST_F(FeedWriterTest, PositionStandsInTheLogOnceAndNeverWithinATransaction) {
     EXPECT_TRUE(writer_.take_position({0x141}, {}));
 }
 
+// A relay sends those that are in force where a session of it begins.
+TEST_F(FeedWriterTest, DefinitionsBeforeABeginGoIntoTheTransactionThatFollows) {
+    take(relation(7));
+    log_.flush();
+    EXPECT_EQ(in_log(), "");
+    take(begin_message(0x100));
+    take(insert_message(7, {"t1"}));
+    take(commit_message(0x100, 0x140));
+    EXPECT_EQ(in_log(), frame(begin_message(0x100)) + frame(relation(7)) + frame(insert_message(7, {"t1"})) +
+                            frame(commit_message(0x100, 0x140)));
+    EXPECT_EQ(log_.last()->flags, FeedEntry::kHasDefinitions);
+    EXPECT_EQ(definitions_.frames(), frame(relation(7)));
+    // Those of a session that ended before its first transaction are forgotten with it.
+    take(relation(8));
+    writer_.start_session();
+    take(begin_message(0x200));
+    take(commit_message(0x200, 0x240));
+    log_.flush();
+    EXPECT_EQ(log_.last()->flags, 0U);
+}
+
 TEST_F(FeedWriterTest, WhatIsOutOfPlaceIsAnErrorOfTheUpstream) {
     EXPECT_THAT(refusal_of(insert_message(7, {"t1"})), HasSubstr("a change outside of a transaction"));
-    EXPECT_THAT(refusal_of(relation(7)), HasSubstr("a change outside of a transaction"));
     EXPECT_THAT(refusal_of(commit_message(0x100, 0x140)), HasSubstr("outside of a transaction"));
     EXPECT_EQ(in_log(), "");
     take(begin_message(0x100));
