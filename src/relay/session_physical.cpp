@@ -61,10 +61,11 @@ asio::awaitable<void> Session::run(protocol::TimelineHistory command) {
 
 // -- Slots --
 
-// With WAL reserved it holds all that there is: a backup that is made next may begin before the present, on a
-// standby at its last restartpoint.
+// With WAL reserved it holds as much as is kept in any case: a backup that is made next may begin before the
+// present, on a standby at its last restartpoint. It does not hold all that there is: a log near its limit
+// would give up the new slot at once.
 asio::awaitable<void> Session::create_physical_slot(const protocol::CreateReplicationSlot& command) {
-    const log::WalLog& log = *wal().log();
+    const Wal& relayed = wal();
     bool reserves = false;
     for (const auto& option : command.options) {
         if (option.name != "reserve_wal")
@@ -72,7 +73,7 @@ asio::awaitable<void> Session::create_physical_slot(const protocol::CreateReplic
         reserves = is_true(option.value.value_or("true"));
     }
     const auto create = [&] {
-        NewSlot wanted{.name = command.slot, .position = reserves ? log.begin().lsn : Lsn{}};
+        NewSlot wanted{.name = command.slot, .position = reserves ? relayed.kept_from() : Lsn{}};
         SlotLease lease;
         if (command.temporary) {
             lease = relay_.slots.create_temporary(wanted, pid());
@@ -81,7 +82,7 @@ asio::awaitable<void> Session::create_physical_slot(const protocol::CreateReplic
             lease = relay_.slots.acquire(wanted.name, pid());
         }
         // What was removed before the log keeper could see the slot.
-        if (reserves) lease.advance(log.begin().lsn);
+        if (reserves) lease.advance(relayed.log()->begin().lsn);
         return lease;
     };
     SlotLease lease = co_await run_blocking(relay_.blocking, create);

@@ -110,20 +110,21 @@ bool Wal::sync() {
     return true;
 }
 
-// Standbys without a slot rely on what is kept in any case, as on a server's wal_keep_size.
+// Standbys without a slot rely on it, as on a server's wal_keep_size.
+Lsn Wal::kept_from() const {
+    const std::uint64_t end = log()->durable().lsn.value;
+    const std::uint64_t from = end - std::min(end, static_cast<std::uint64_t>(config_.keep_bytes));
+    return std::max(log()->begin().lsn, Lsn{from - from % facts()->segment_bytes});
+}
+
 void Wal::remove_before(std::optional<Lsn> needed) {
-    if (log() == nullptr) return;
-    const Lsn end = log()->durable().lsn;
-    const Lsn kept{end.value - std::min(end.value, static_cast<std::uint64_t>(config_.keep_bytes))};
+    if (log() == nullptr || log()->durable().timeline.value == 0) return;
+    const Lsn kept = kept_from();
     log()->remove_before(std::min(kept, needed.value_or(kept)));
 }
 
-// Whole segments are removed, and of what is kept in any case nothing is.
 bool Wal::has_nothing_before(Lsn needed) const {
-    if (log() == nullptr) return true;
-    const auto held =
-        static_cast<std::uint64_t>(std::max<std::int64_t>(0, distance(needed, log()->durable().lsn)));
-    return held <= static_cast<std::uint64_t>(config_.keep_bytes);
+    return log() == nullptr || log()->durable().timeline.value == 0 || needed >= kept_from();
 }
 
 const char* Wal::way_back() const {

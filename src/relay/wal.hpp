@@ -41,6 +41,9 @@ class Wal : public IncomingLog {
     // Where the timeline comes from that the log is on. Throws ProtocolError, SystemError.
     protocol::TimelineAncestry ancestry() const;
 
+    // The begin of the WAL that is kept in any case, as far as it is there: of a segment.
+    Lsn kept_from() const;
+
     // What a standby without a slot has told, as long as its session lasts.
     void set_horizon(std::uint32_t session, const StandbyHorizon& horizon);
     void forget_horizon(std::uint32_t session);

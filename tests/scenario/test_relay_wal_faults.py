@@ -9,12 +9,10 @@ import pytest
 from relay_clients import Network, slots
 from relay_wal import create_physical_slot, lsn, standby_behind, wait_for_wal, wal_of
 from test_relay import relay  # noqa: F401 (fixture)
-from test_relay_faults import seed  # noqa: F401 (fixture)
+from test_relay_faults import ROUNDS, seed  # noqa: F401 (a fixture)
 from test_relay_wal import TABLE, fill, fill_segments, same_table, wait_for_items
 from waiting import wait_for
 from workload import SCHEMA, Workload
-
-ROUNDS = int(os.environ.get("PGCASCADE_TEST_ROUNDS", 10))
 
 
 @pytest.fixture
