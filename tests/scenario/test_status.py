@@ -14,6 +14,9 @@ from hand_built_tree import HandBuiltTree, hand_built_tree
 from server_messages import refusal
 from waiting import wait_for
 
+# Its tests change one tree, one after the other: one process runs them all.
+pytestmark = pytest.mark.xdist_group("status")
+
 
 @pytest.fixture(scope="module")
 def shared_tree(version):

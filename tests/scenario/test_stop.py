@@ -9,6 +9,9 @@ import pytest
 from hand_built_tree import HandBuiltTree, hand_built_tree
 from pg_node import write_owned
 
+# Its tests change one tree, one after the other: one process runs them all.
+pytestmark = pytest.mark.xdist_group("stop")
+
 
 @pytest.fixture(scope="module")
 def shared_tree(version):

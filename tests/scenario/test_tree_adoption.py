@@ -13,6 +13,9 @@ from program_run import run as run_program
 from server_programs import bin_directory, give_to_server_account, run_as_server_account
 from waiting import wait_for
 
+# Its tests change one tree, one after the other: one process runs them all.
+pytestmark = pytest.mark.xdist_group("tree_adoption")
+
 
 @pytest.fixture(scope="module")
 def built(version):

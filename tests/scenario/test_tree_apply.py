@@ -18,6 +18,9 @@ from server_programs import SERVER_ACCOUNT
 
 SIX = {"primary": None, "eu": "primary", "us": "primary", "eu-1": "eu", "eu-2": "eu", "us-1": "us"}
 
+# Its tests change one tree, one after the other: one process runs them all.
+pytestmark = pytest.mark.xdist_group("tree_apply")
+
 
 @pytest.fixture(scope="module")
 def fresh(version):
