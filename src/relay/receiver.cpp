@@ -23,6 +23,7 @@ constexpr milliseconds kPatienceAtTheEnd{2'000};
 constexpr milliseconds kLookForRoom{1'000};
 constexpr std::int64_t kNanosecondsASecond = 1'000'000'000;
 constexpr std::uint64_t kGatheredBytes = 256 * 1024;
+constexpr int kManyBytes = 32 * 1024;
 
 bool is_out_of_room(const SystemError& problem) {
     return problem.error_number() == ENOSPC || problem.error_number() == EDQUOT;
@@ -130,7 +131,7 @@ void Receiver::send_position() {
     position_due_ = steady_now() + kPositionInterval;
 }
 
-// Under load it does not look at the socket for a moment, so that messages gather.
+// Under load it does not look at the socket for a moment, so that messages gather, unless many have.
 void Receiver::wait() {
     if (log_.is_full()) {
         heard_ = steady_now();  // it is we who do not listen
@@ -138,7 +139,7 @@ void Receiver::wait() {
     }
     check_is_alive();
     const SteadyTime::duration pause = pacing_.pause(steady_now());
-    if (pause.count() > 0) poll(/*socket=*/-1, pause);
+    if (pause.count() > 0 && connection_->arrived_bytes() < kManyBytes) poll(/*socket=*/-1, pause);
     poll(connection_->socket(), next_look() - steady_now());
     pacing_.has_read(steady_now());
 }
