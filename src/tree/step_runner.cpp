@@ -476,6 +476,15 @@ void StepRunner::do_step(const WriteRelayFiles& step) {
 
 void StepRunner::do_step(const WriteRelayUsers& step) {
     host(step.node).replace_relay_users(relay_users_content(step.node));
+    // It reads them when it gets to it; until then it refuses a new password.
+    wait_until(step.node + " does not read its users again", [&]() -> std::optional<std::string> {
+        try {
+            connect(step.node);
+        } catch (const LoginError& refusal) {
+            return refusal.what();
+        }
+        return std::nullopt;
+    });
 }
 
 // While it still receives from the old upstream: what it lacks then nobody would send it.
