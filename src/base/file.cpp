@@ -10,6 +10,10 @@
 
 namespace pgcascade {
 
+bool is_out_of_room(const SystemError& problem) {
+    return problem.error_number() == ENOSPC || problem.error_number() == EDQUOT;
+}
+
 void FileDescriptor::reset() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;

@@ -8,10 +8,15 @@
 
 #include <sys/types.h>
 
+#include <pgcascade/error.hpp>
+
 // Files that must survive: written whole, fsynced, in place or not there at all. Everything throws
 // SystemError.
 
 namespace pgcascade {
+
+// Whether it failed for want of room, which may come again.
+bool is_out_of_room(const SystemError& problem);
 
 // Owns a file descriptor.
 class FileDescriptor {

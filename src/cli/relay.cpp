@@ -84,8 +84,9 @@ void run(const RelayArguments& arguments, Invocation& invocation) {
 
 void add_relay_command(CLI::App& app, Invocation& invocation) {
     auto arguments = std::make_shared<RelayArguments>();
-    CLI::App* command = app.add_subcommand(
-        "relay", "Take one stream of changes from an upstream, and serve any number of subscribers from it");
+    CLI::App* command = app.add_subcommand("relay",
+                                           "Take WAL and changes from an upstream once, and serve any number "
+                                           "of standbys and subscribers from them");
     command->add_option("file", *arguments->file, "The relay's file")->capture_default_str();
     command
         ->add_option(

@@ -105,9 +105,8 @@ void add_relay_status_command(CLI::App& relay, std::shared_ptr<std::string> file
         ->check(CLI::Range(0.1, 3600.0))
         ->option_text("SECONDS (5)");
     command->footer(
-        "Exit status: 0 when all is well, 1 when the relay can't be reached, 3 when a feed does not receive "
-        "or\n"
-        "a slot is invalidated.");
+        "Exit status: 0 when all is well, 1 when the relay can't be reached, 3 when WAL or a feed is not\n"
+        "received, or a slot is invalidated.");
     command->callback([arguments, &invocation] { run(*arguments, invocation); });
 }
 

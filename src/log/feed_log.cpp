@@ -71,6 +71,11 @@ void FeedLog::begin_segment() {
     const Lsn after = last_gathered_ ? last_gathered_->commit_lsn : Lsn{};
     auto segment = std::make_shared<FeedSegment>(
         FeedSegment::create(directory_, {written_, after, options_.preamble()}));
+    const bool is_first = segments_.empty() || segments_.front().position == written_;
+    if (is_first) {  // where the log begins must be certain before anything is in it
+        segment->sync();
+        fsync_directory(directory_);
+    }
     const std::lock_guard lock{mutex_};
     if (!segments_.empty() && segments_.back().position == written_)
         segments_.pop_back();  // an abandoned one
@@ -92,7 +97,9 @@ void FeedLog::append(std::string_view frames) {
 
 void FeedLog::finish_entry(Lsn commit_lsn, Lsn end_lsn, std::uint32_t flags) {
     if (gathered_ == entry_begin_) throw Error("an entry of a feed can't be empty");
-    if (last_gathered_ && commit_lsn < last_gathered_->commit_lsn)
+    const bool is_after_keepalive = last_gathered_ && (last_gathered_->flags & FeedEntry::kIsKeepalive) != 0;
+    if (last_gathered_ && (commit_lsn < last_gathered_->commit_lsn ||
+                           (commit_lsn == last_gathered_->commit_lsn && !is_after_keepalive)))
         throw Error(fmt::format("entries of a feed out of order: {} after {}", commit_lsn.to_string(),
                                 last_gathered_->commit_lsn.to_string()));
     const FeedEntry entry{.begin = entry_begin_,
@@ -174,6 +181,11 @@ FeedPosition FeedLog::sync() {
 FeedPosition FeedLog::begin() const {
     const std::lock_guard lock{mutex_};
     return segments_.front().position;
+}
+
+bool FeedLog::can_remove_before(FeedPosition position) const {
+    const std::lock_guard lock{mutex_};
+    return segments_.size() > 1 && segments_[1].position <= position;
 }
 
 std::optional<FeedEntry> FeedLog::last() const {
@@ -263,8 +275,11 @@ void FeedLog::remove_before(FeedPosition position) {
         FeedPosition oldest;
         {
             const std::lock_guard lock{mutex_};
-            // The next one must outlive a crash before this one goes.
-            if (segments_.size() < 2 || segments_[1].position > std::min(position, durable())) return;
+            // Something of the next one must outlive a crash before this one goes: by its last entry the log
+            // knows where it stands.
+            if (segments_.size() < 2 || segments_[1].position > position ||
+                segments_[1].position >= durable())
+                return;
             oldest = segments_.front().position;
             segments_.erase(segments_.begin());
         }

@@ -48,7 +48,7 @@ class FeedLog {
     void append(std::string_view frames);
 
     // The entry under way is whole. Throws Error where it is empty, or where `commit_lsn` lies below that of
-    // the entry before.
+    // the entry before; at it, too, unless that one was a keepalive: the same transaction can't come twice.
     void finish_entry(Lsn commit_lsn, Lsn end_lsn, std::uint32_t flags = 0);
 
     // The upstream will not send the rest of it: forgets it. Who has read of it has read too far; see
@@ -59,6 +59,9 @@ class FeedLog {
     // is lost: it may be tried again.
     void flush();
     std::uint64_t gathered_bytes() const { return frames_.size(); }
+
+    // The last entry that is whole, written or not. Of the writing thread.
+    const std::optional<FeedEntry>& last_gathered() const { return last_gathered_; }
 
     // Brings the whole entries that are readable to disk; returns their end. A failure must end the process:
     // what the disk holds is unknown from then on.
@@ -90,8 +93,12 @@ class FeedLog {
     // be read for as long as somebody holds it. Throws SystemError and LogCorrupt where it can't be opened.
     std::shared_ptr<const FeedSegment> segment_at(FeedPosition position) const;
 
-    // Removes the segments that lie below it whole, but never the last. Any thread, one at a time.
+    // Removes the segments that lie below it whole, but for the last one of which something is on disk. Any
+    // thread, one at a time.
     void remove_before(FeedPosition position);
+
+    // Whether there are such segments, once what follows them is on disk.
+    bool can_remove_before(FeedPosition position) const;
 
   private:
     // A long log has more segments than a process may have files open: they are opened when they are read.

@@ -146,9 +146,25 @@ std::optional<FeedEntry> FeedSegment::entry(std::size_t number) const {
     char record[kFeedEntryBytes];
     const std::size_t count =
         read_at(index_, index_name_, index_offset(number), static_cast<char*>(record), sizeof record);
-    auto entry = parse_feed_entry({static_cast<const char*>(record), count});
+    return read_entry({static_cast<const char*>(record), count});
+}
+
+std::optional<FeedEntry> FeedSegment::read_entry(std::string_view record) const {
+    auto entry = parse_feed_entry(record);
     if (entry && entry->begin < position()) return std::nullopt;
     return entry;
+}
+
+void FeedSegment::for_each_entry(
+    const std::function<bool(std::size_t, const std::optional<FeedEntry>&)>& take) const {
+    std::vector<char> records(kReadBytes / kFeedEntryBytes * kFeedEntryBytes);
+    for (std::size_t number = 0;;) {
+        const std::size_t bytes =
+            read_at(index_, index_name_, index_offset(number), records.data(), records.size());
+        for (std::size_t at = 0; at + kFeedEntryBytes <= bytes; at += kFeedEntryBytes, ++number)
+            if (!take(number, read_entry({records.data() + at, kFeedEntryBytes}))) return;
+        if (bytes < records.size()) return;
+    }
 }
 
 std::uint32_t FeedSegment::crc_of(const FeedEntry& entry, const OnRead& on_read) const {

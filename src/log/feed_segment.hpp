@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -43,6 +44,10 @@ class FeedSegment {
     // Nothing where it is damaged, or does not stand in this segment's frames.
     std::optional<FeedEntry> entry(std::size_t number) const;
 
+    // All of them in order, as entry() gives them, until `take` answers false. Reads many at once.
+    void for_each_entry(
+        const std::function<bool(std::size_t number, const std::optional<FeedEntry>& entry)>& take) const;
+
     // Of the entry's bytes as they are now.
     std::uint32_t crc_of(const FeedEntry& entry, const OnRead& on_read = {}) const;
 
@@ -63,6 +68,7 @@ class FeedSegment {
     FeedSegment(const std::filesystem::path& directory, FeedPosition position, int flags);
 
     void read_header(FeedPosition position);
+    std::optional<FeedEntry> read_entry(std::string_view record) const;
 
     std::filesystem::path frames_name_;
     std::filesystem::path index_name_;

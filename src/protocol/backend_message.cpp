@@ -127,11 +127,19 @@ void append_copy_both_response(std::string& out) {
 }
 
 // Int8 format of the whole | Int16 columns | Int16 format of each
-void append_copy_out_response(std::string& out, const std::vector<std::int16_t>& formats) {
+static std::string copy_format(const std::vector<std::int16_t>& formats) {
     ByteWriter body;
     body.u8(!formats.empty() && formats.front() != 0 ? 1 : 0).u16(static_cast<std::uint16_t>(formats.size()));
     for (const std::int16_t format : formats) body.u16(static_cast<std::uint16_t>(format));
-    append(out, 'H', body.buffer());
+    return body.buffer();
+}
+
+void append_copy_in_response(std::string& out, const std::vector<std::int16_t>& formats) {
+    append(out, 'G', copy_format(formats));
+}
+
+void append_copy_out_response(std::string& out, const std::vector<std::int16_t>& formats) {
+    append(out, 'H', copy_format(formats));
 }
 
 void append_copy_data(std::string& out, std::string_view data) {

@@ -55,6 +55,7 @@ void append_notice_response(std::string& out, const Report& report);
 void append_copy_both_response(std::string& out);
 
 // 0: text, 1: binary, a number for each column.
+void append_copy_in_response(std::string& out, const std::vector<std::int16_t>& column_formats);
 void append_copy_out_response(std::string& out, const std::vector<std::int16_t>& column_formats);
 void append_copy_data(std::string& out, std::string_view data);
 void append_copy_done(std::string& out);

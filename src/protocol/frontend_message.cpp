@@ -97,6 +97,13 @@ std::string_view parse_query(std::string_view body) {
     return text;
 }
 
+std::string_view parse_copy_fail(std::string_view body) {
+    ByteReader reader{body};
+    const std::string_view reason = reader.c_string();
+    if (reader.failed() || !reader.empty()) throw ProtocolError("invalid message format of a CopyFail");
+    return reason;
+}
+
 SaslInitialResponse parse_sasl_initial_response(std::string_view body) {
     ByteReader reader{body};
     SaslInitialResponse message;

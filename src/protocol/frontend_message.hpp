@@ -70,6 +70,9 @@ std::optional<FrontendMessage> take_message(std::string_view& received, std::siz
 // The text of a Query ('Q'); throws ProtocolError where it does not end with its zero byte.
 std::string_view parse_query(std::string_view body);
 
+// The reason of a CopyFail ('f'); throws ProtocolError where it does not end with its zero byte.
+std::string_view parse_copy_fail(std::string_view body);
+
 // SASLInitialResponse ('p'): String mechanism | Int32 length, -1: none | response
 struct SaslInitialResponse {
     std::string_view mechanism;

@@ -1,13 +1,12 @@
 #include "relay/answers.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <set>
 
 #include <fmt/format.h>
 
+#include "base/file.hpp"
 #include "protocol/command_lexer.hpp"
 #include "relay/refusal.hpp"
 
@@ -21,6 +20,7 @@ namespace {
 
 // Its OID in pg_type, and how long a value is.
 const Column kInt8{"", 20, 8};
+const Column kBoolean{"", 16, 1};
 
 constexpr int kNewestProtocol = 4;
 
@@ -36,10 +36,17 @@ void append_row(std::string& out, const std::vector<Column>& columns, const Row&
     protocol::append_command_complete(out, tag);
 }
 
+std::string lower(std::string_view text) {
+    std::string lowered{text};
+    for (char& byte : lowered) byte = static_cast<char>(std::tolower(static_cast<unsigned char>(byte)));
+    return lowered;
+}
+
+// As defGetBoolean (define.c).
 bool read_boolean(const CommandOption& option) {
-    if (!option.value || *option.value == "true" || *option.value == "on" || *option.value == "1")
-        return true;
-    if (*option.value == "false" || *option.value == "off" || *option.value == "0") return false;
+    const std::string value = lower(option.value.value_or("true"));
+    if (value == "true" || value == "on" || value == "1") return true;
+    if (value == "false" || value == "off" || value == "0") return false;
     throw ServerError(fmt::format("{} requires a Boolean value", option.name), "42601");
 }
 
@@ -139,6 +146,24 @@ bool is_search_path_reset(std::string_view sql) {
     return compact == "selectpg_catalog.set_config('search_path','',false)";
 }
 
+std::optional<std::string> slot_of_synchronization(std::string_view sql) {
+    constexpr std::string_view kBefore =
+        "selectpg_is_in_recovery(),count(*)=1frompg_catalog.pg_replication_slotswhereslot_type='physical'and"
+        "slot_name='";
+    std::string compact;
+    for (const char byte : lower(sql))
+        if (std::isspace(static_cast<unsigned char>(byte)) == 0 && byte != ';') compact += byte;
+    if (!compact.starts_with(kBefore) || !compact.ends_with('\'')) return std::nullopt;
+    std::string name = compact.substr(kBefore.size(), compact.size() - kBefore.size() - 1);
+    if (!is_slot_name(name)) return std::nullopt;
+    return name;
+}
+
+void append_slot_synchronization(std::string& out, bool slot_exists) {
+    append_row(out, {named("pg_is_in_recovery", kBoolean), named("?column?", kBoolean)},
+               {"t", slot_exists ? "t" : "f"}, "SELECT 1");
+}
+
 void append_search_path_reset(std::string& out) {
     append_row(out, {named("set_config")}, {""}, "SELECT 1");
 }
@@ -150,6 +175,8 @@ protocol::Report report_of(const Error& problem, const char* severity) {
     if (const auto* answer = dynamic_cast<const ServerError*>(&problem);
         answer && !answer->sqlstate().empty())
         report.sqlstate = answer->sqlstate();
+    else if (const auto* failure = dynamic_cast<const SystemError*>(&problem))
+        report.sqlstate = is_out_of_room(*failure) ? "53100" : "58030";
     else if (dynamic_cast<const ProtocolError*>(&problem))
         report.sqlstate = report.message.starts_with("syntax error") ? "42601" : "08P01";
     else if (dynamic_cast<const ConnectionError*>(&problem))
@@ -157,8 +184,52 @@ protocol::Report report_of(const Error& problem, const char* severity) {
     return report;
 }
 
-bool is_true(const std::string& value) {
-    return value == "true" || value == "on" || value == "1" || value == "yes";
+CreateSlotOptions read_options(const protocol::CreateReplicationSlot& command) {
+    using Snapshot = CreateSlotOptions::Snapshot;
+    const bool is_logical = !command.plugin.empty();
+    CreateSlotOptions read;
+    std::set<std::string_view> seen;
+    for (const CommandOption& option : command.options) {
+        const bool is_for_logical =
+            option.name == "snapshot" || option.name == "two_phase" || option.name == "failover";
+        if (!is_for_logical && option.name != "reserve_wal")
+            throw ServerError(fmt::format("unrecognized option: {}", option.name), "XX000");
+        if (!seen.insert(option.name).second || is_for_logical != is_logical)
+            throw ServerError("conflicting or redundant options", "42601");
+        if (option.name == "reserve_wal") {
+            read.reserve_wal = read_boolean(option);
+        } else if (option.name == "two_phase") {
+            read.two_phase = read_boolean(option);
+        } else if (option.name == "failover") {
+            read.failover = read_boolean(option);
+        } else {
+            const std::string action = option.value.value_or("");
+            if (action != "export" && action != "nothing" && action != "use")
+                throw ServerError(
+                    fmt::format("unrecognized value for CREATE_REPLICATION_SLOT option \"snapshot\": \"{}\"",
+                                action),
+                    "22023");
+            read.names_snapshot = true;
+            read.snapshot = action == "export"    ? Snapshot::kExport
+                            : action == "nothing" ? Snapshot::kNothing
+                                                  : Snapshot::kUse;
+        }
+    }
+    return read;
+}
+
+SlotChange read_options(const protocol::AlterReplicationSlot& command) {
+    SlotChange change;
+    for (const CommandOption& option : command.options) {
+        std::optional<bool>* const changed = option.name == "failover"    ? &change.failover
+                                             : option.name == "two_phase" ? &change.two_phase
+                                                                          : nullptr;
+        if (changed == nullptr)
+            throw ServerError(fmt::format("unrecognized option: {}", option.name), "XX000");
+        if (*changed) throw ServerError("conflicting or redundant options", "42601");
+        *changed = read_boolean(option);
+    }
+    return change;
 }
 
 PgoutputOptions read_pgoutput_options(const std::vector<CommandOption>& options) {
@@ -175,11 +246,9 @@ PgoutputOptions read_pgoutput_options(const std::vector<CommandOption>& options)
             read.publications = split_identifiers(option.value.value_or(""));
             has_names = true;
         } else if (option.name == "messages") {
-            if (read_boolean(option))
-                throw ServerError("a relay's feeds hold no messages of pg_logical_emit_message()", "0A000",
-                                  "leave the option messages out, or read from the upstream");
+            read.messages = read_boolean(option);
         } else if (option.name == "origin") {
-            const std::string origin = option.value.value_or("");
+            const std::string origin = lower(option.value.value_or(""));
             if (origin != "any" && origin != "none")
                 throw ServerError(fmt::format("unrecognized origin value: \"{}\"", origin), "22023");
             read.only_local = origin == "none";
@@ -189,7 +258,8 @@ PgoutputOptions read_pgoutput_options(const std::vector<CommandOption>& options)
                                   "create the subscription WITH (two_phase = false)");
         } else if (option.name == "binary" || option.name == "streaming") {
             // Those two are offers: whole transactions and text are always taken.
-            if (option.name == "binary" || option.value != "parallel") read_boolean(option);
+            if (option.name == "binary" || lower(option.value.value_or("")) != "parallel")
+                read_boolean(option);
         } else {
             throw ServerError(fmt::format("unrecognized pgoutput option: {}", option.name), "XX000");
         }

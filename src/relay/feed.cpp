@@ -1,5 +1,7 @@
 #include "relay/feed.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <pgcascade/error.hpp>
@@ -25,13 +27,21 @@ fs::path make_directory(const fs::path& relay_directory, const std::string& feed
     return directory;
 }
 
+// Whole segments are removed: of a log that may take little, each must be a small part.
+std::uint64_t segment_bytes_for(std::optional<std::int64_t> max_bytes) {
+    constexpr std::int64_t kLeast = 64 << 10;
+    constexpr std::int64_t kMost = 64 << 20;
+    return static_cast<std::uint64_t>(max_bytes ? std::clamp(*max_bytes / 8, kLeast, kMost) : kMost);
+}
+
 }  // namespace
 
-Feed::Feed(const FeedConfig& config, const fs::path& relay_directory)
+Feed::Feed(const FeedConfig& config, const fs::path& relay_directory, std::optional<std::int64_t> max_bytes)
     : IncomingLog("feed " + config.name),
       config_(config),
       directory_(make_directory(relay_directory, config.name)),
-      log_(directory_, {.preamble = [this] { return definitions_.frames(); }}),
+      log_(directory_, {.segment_bytes = segment_bytes_for(max_bytes),
+                        .preamble = [this] { return definitions_.frames(); }}),
       writer_(log_, definitions_),
       facts_(load_facts(directory_ / kFactsFile)) {
     if (facts_ && facts_->publications != config_.publications)
@@ -90,6 +100,10 @@ bool Feed::sync() {
     if (log_.durable() == log_.finished()) return false;
     log_.sync();
     return true;
+}
+
+bool Feed::is_held_at(Lsn position) const {
+    return !log_.can_remove_before(log_.find(position)) && log_.can_remove_before(log_.finished());
 }
 
 void Feed::remove_before(std::optional<Lsn> needed) {

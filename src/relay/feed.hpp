@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -18,8 +19,10 @@ namespace pgcascade::relay {
 // otherwise.
 class Feed : public IncomingLog {
   public:
-    // Opens the log below the relay's directory, or begins one. Throws LogCorrupt, ConfigError, SystemError.
-    Feed(const FeedConfig& config, const std::filesystem::path& relay_directory);
+    // Opens the log below the relay's directory, or begins one. `max_bytes`: the most that it may take; its
+    // segments are small enough for that. Throws LogCorrupt, ConfigError, SystemError.
+    Feed(const FeedConfig& config, const std::filesystem::path& relay_directory,
+         std::optional<std::int64_t> max_bytes = std::nullopt);
 
     const std::string& name() const { return config_.name; }
     const FeedConfig& config() const { return config_; }
@@ -49,7 +52,7 @@ class Feed : public IncomingLog {
     std::uint64_t bytes() const override { return bytes_between(log_.begin(), log_.readable()); }
     bool sync() override;
     void remove_before(std::optional<Lsn> needed) override;
-    bool has_nothing_before(Lsn needed) const override { return log_.find(needed) >= log_.finished(); }
+    bool is_held_at(Lsn position) const override;
     const char* way_back() const override;
 
   private:

@@ -7,6 +7,7 @@
 #include <pgcascade/error.hpp>
 
 #include "relay/feed_definitions.hpp"
+#include "relay/frame_reader.hpp"
 
 namespace pgcascade::relay {
 
@@ -14,8 +15,21 @@ using log::FeedPosition;
 
 namespace {
 
-// A client's reply requests are answered between two spans.
-constexpr std::uint64_t kSpanBytes = 4 << 20;
+// A client's reply requests are answered, and it is asked whether it lives, between two spans. One that is
+// slow to apply a large transaction says nothing unless it is asked.
+constexpr std::uint64_t kSpanBytes = 1 << 20;
+
+// Of that many bytes, those which are whole frames; of a larger frame all of it.
+std::uint64_t whole_frames(const log::FeedSegment& segment, FeedPosition from, std::uint64_t bytes) {
+    FrameReader reader{segment, from, from + bytes};
+    std::uint64_t whole = 0;
+    while (whole < kSpanBytes) {
+        const std::uint64_t next = reader.next_bytes();
+        if (next == 0 || (whole > 0 && whole + next > kSpanBytes)) break;
+        whole += next;
+    }
+    return whole == 0 ? bytes : std::min(whole, bytes);
+}
 
 }  // namespace
 
@@ -87,9 +101,11 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
         is_within_ = place_ > finished;
         if (end <= place_) return std::nullopt;
         Span span{segment_, bytes_between(segment_->position(), place_), bytes_between(place_, end)};
-        if (span.bytes > kSpanBytes)
-            if (const auto entry = log.entry_before(place_ + kSpanBytes); entry && entry->end > place_)
-                span.bytes = bytes_between(place_, entry->end);
+        if (span.bytes > kSpanBytes) {
+            const auto entry = log.entry_before(place_ + kSpanBytes);
+            span.bytes = entry && entry->end > place_ ? bytes_between(place_, entry->end)
+                                                      : whole_frames(*segment_, place_, span.bytes);
+        }
         is_within_ = place_ + span.bytes > finished;
         return span;
     }

@@ -46,6 +46,7 @@ std::unique_ptr<postgres::ReplicationConnection> FeedReceiver::open() {
                                 .slot = upstream.slot,
                                 .publications = {publications.begin(), publications.end()},
                                 .create_slot = upstream.create_slot,
+                                .messages = feed_.config().messages,
                                 .stop_fd = stop_fd(),
                                 .on_notice = [this](const std::string& text) { inform(text); }},
                                resumption);
@@ -76,8 +77,14 @@ bool FeedReceiver::take(std::string_view bytes) {
     return true;
 }
 
+// Within a transaction only those before it count: the next session goes on behind them.
 void FeedReceiver::publish() {
-    if (!feed_.writer().in_transaction()) feed_.set_mark({feed_.log().finished(), received_});
+    Lsn upto = received_;
+    if (feed_.writer().in_transaction()) {
+        const auto last = feed_.log().last();
+        upto = last ? last->end_lsn : Lsn{};
+    }
+    feed_.set_mark({feed_.log().finished(), upto});
     feed_.on_news();
 }
 

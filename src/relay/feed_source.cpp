@@ -1,19 +1,24 @@
 #include "relay/feed_source.hpp"
 
 #include <algorithm>
-#include <utility>
 
-#include "relay/feed_message.hpp"
 #include "relay/frame_reader.hpp"
 
 namespace pgcascade::relay {
+
+namespace {
+
+// A transaction may be larger than memory, and the loop's other sessions have their turn.
+constexpr std::uint64_t kCopiedBytesAtOnce = 256 * 1024;
+
+}  // namespace
 
 asio::awaitable<std::uint64_t> FeedSource::send_some(Wire& wire) {
     const auto span = cursor_.next();
     if (!span) co_return 0;
     wire.out() += cursor_.take_definitions();
-    if (only_local_) {
-        const std::uint64_t taken = append_local(*span, wire.out());
+    if (!takes_all_) {
+        const std::uint64_t taken = append_selected(*span, wire.out());
         cursor_.advance(taken);
         co_await wire.flush();
         co_return taken;
@@ -25,28 +30,15 @@ asio::awaitable<std::uint64_t> FeedSource::send_some(Wire& wire) {
     co_return sent;
 }
 
-// Relations and types are announced once, whatever the transaction: they are never left out.
-std::uint64_t FeedSource::append_local(const FeedCursor::Span& span, std::string& out) {
-    using Kind = FeedMessage::Kind;
+std::uint64_t FeedSource::append_selected(const FeedCursor::Span& span, std::string& out) {
     const log::FeedPosition from = span.segment->position() + span.offset;
     FrameReader reader{*span.segment, from, from + span.bytes};
     std::uint64_t taken = 0;
-    while (const auto frame = reader.next()) {
+    while (taken < kCopiedBytesAtOnce) {
+        const auto frame = reader.next();
+        if (!frame) break;
         taken += frame->bytes.size();
-        const Kind kind = frame->payload.empty() ? Kind::kChange : read_feed_message(frame->payload).kind;
-        if (kind == Kind::kBegin) {
-            begin_ = frame->bytes;
-        } else if (kind == Kind::kRelation || kind == Kind::kType) {
-            out += frame->bytes;
-        } else if (kind == Kind::kOrigin) {
-            begin_.clear();
-            is_skipping_ = true;
-        } else if (is_skipping_) {
-            is_skipping_ = kind != Kind::kCommit;
-        } else {
-            out += std::exchange(begin_, {});
-            out += frame->bytes;
-        }
+        filter_.take(*frame, out);
     }
     return taken;
 }

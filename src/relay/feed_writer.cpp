@@ -98,7 +98,7 @@ void FeedWriter::take_announced(const protocol::XLogData& begin) {
 
 bool FeedWriter::take_position(Lsn position, Timestamp sent_at) {
     if (in_transaction_) return false;
-    const auto last = log_.last();
+    const auto& last = log_.last_gathered();
     if (last && position <= last->end_lsn) return false;
     append_frame(to_bytes(protocol::PrimaryKeepalive{.wal_end = position, .sent_at = sent_at}));
     log_.finish_entry(position, position, FeedEntry::kIsKeepalive);

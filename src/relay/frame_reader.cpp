@@ -42,14 +42,29 @@ bool FrameReader::fill(std::size_t bytes) {
     return end >= bytes;
 }
 
-std::optional<FrameReader::Frame> FrameReader::next() {
-    if (!fill(protocol::kCopyDataHeaderBytes)) return std::nullopt;
+// Of the frame whose header stands in the buffer.
+std::size_t FrameReader::read_length() const {
     ByteReader header{std::string_view{buffer_}.substr(used_, protocol::kCopyDataHeaderBytes)};
     const char type = static_cast<char>(header.u8());
     const std::size_t bytes = header.u32() + std::size_t{1};
     if (type != 'd' || bytes <= protocol::kCopyDataHeaderBytes)
         throw LogCorrupt(fmt::format("{}, offset {}: no frame stands here", segment_.frames_file().string(),
                                      bytes_between(segment_.position(), next_) - (buffer_.size() - used_)));
+    return bytes;
+}
+
+std::uint64_t FrameReader::next_bytes() {
+    if (!fill(protocol::kCopyDataHeaderBytes)) return 0;
+    const std::size_t bytes = read_length();
+    const std::size_t buffered = std::min(bytes, buffer_.size() - used_);
+    used_ += buffered;
+    next_ = next_ + (bytes - buffered);
+    return bytes;
+}
+
+std::optional<FrameReader::Frame> FrameReader::next() {
+    if (!fill(protocol::kCopyDataHeaderBytes)) return std::nullopt;
+    const std::size_t bytes = read_length();
     if (!fill(bytes)) return std::nullopt;
     Frame frame;
     frame.bytes = std::string_view{buffer_}.substr(used_, bytes);

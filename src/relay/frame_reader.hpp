@@ -25,8 +25,12 @@ class FrameReader {
     // SystemError.
     std::optional<Frame> next();
 
+    // The length of the next one, which is passed over; 0 at the end, or where its length can't be read.
+    std::uint64_t next_bytes();
+
   private:
     bool fill(std::size_t bytes);
+    std::size_t read_length() const;
 
     const log::FeedSegment& segment_;
     log::FeedPosition next_;  // of what is not in the buffer yet

@@ -48,8 +48,8 @@ class IncomingLog {
     // Removes what nobody needs who needs nothing below this; nothing: who needs nothing at all.
     virtual void remove_before(std::optional<Lsn> needed) = 0;
 
-    // True where nothing could be removed though nobody needed anything from here on.
-    virtual bool has_nothing_before(Lsn needed) const = 0;
+    // True where something could be removed if only nobody needed what stands at this position.
+    virtual bool is_held_at(Lsn position) const = 0;
 
     // What a downstream needs whose slot was given up.
     virtual const char* way_back() const = 0;

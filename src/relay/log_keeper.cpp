@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <poll.h>
 
 #include "base/diagnostics.hpp"
+#include "base/file.hpp"
 #include "base/quantity.hpp"
 
 namespace pgcascade::relay {
@@ -33,7 +35,7 @@ void LogKeeper::run() {
         if (steady_now() >= tidy_due_) tidy();
     }
     sync();
-    slots_.save();
+    save_slots([this] { slots_.save(); });
 }
 
 void LogKeeper::stop() {
@@ -50,9 +52,27 @@ void LogKeeper::sync() {
     }
 }
 
+// On a full disk, in the room that is reserved for it: with the slots' positions on disk, what nobody needs
+// any more can be removed. False where there is not even that: it is tried again.
+bool LogKeeper::save_slots(const std::function<void()>& save) {
+    for (;;) {
+        try {
+            save();
+            is_want_of_room_told_ = false;
+            return true;
+        } catch (const SystemError& problem) {
+            if (!is_out_of_room(problem)) throw;
+            if (reserve_.release()) continue;
+            if (!std::exchange(is_want_of_room_told_, true))
+                diagnostics::warning(fmt::format("the slots' positions: {}; trying again", problem.what()));
+            return false;
+        }
+    }
+}
+
 void LogKeeper::tidy() {
     tidy_due_ = steady_now() + kTidyInterval;
-    slots_.save();
+    if (save_slots([this] { slots_.save(); })) reserve_.take();
     for (const Kept& kept : logs_) {
         remove_what_nobody_needs(kept);
         if (!config_.max_bytes) continue;
@@ -66,7 +86,7 @@ void LogKeeper::tidy() {
 // Only what a slot says on disk counts: after a crash it stands there again.
 void LogKeeper::remove_what_nobody_needs(const Kept& kept) {
     const auto slot = most_lagging(kept);
-    kept.log->remove_before(slot ? std::optional{slot->persisted} : std::nullopt);
+    kept.log->remove_before(slot ? std::optional{slot->needs()} : std::nullopt);
 }
 
 bool LogKeeper::is_past_limit(const IncomingLog& log) const {
@@ -77,15 +97,14 @@ void LogKeeper::keep_limit(const Kept& kept) {
     IncomingLog& log = *kept.log;
     while (is_past_limit(log)) {
         const auto slot = most_lagging(kept);
-        if (!slot || log.has_nothing_before(slot->persisted)) return;
+        if (!slot || !log.is_held_at(slot->needs())) return;
         const std::uint64_t before = log.bytes();
-        slots_.invalidate(slot->name, "wal_removed");
+        if (!save_slots([&] { slots_.invalidate(slot->name, "wal_removed"); })) return;
         remove_what_nobody_needs(kept);
         diagnostics::warning(
             fmt::format("{}: the log has reached max_bytes ({}): slot \"{}\", which stood at {}, is "
                         "invalidated; {} are free again",
-                        log.label(), format_bytes(*config_.max_bytes), slot->name,
-                        slot->persisted.to_string(),
+                        log.label(), format_bytes(*config_.max_bytes), slot->name, slot->needs().to_string(),
                         format_bytes(static_cast<std::int64_t>(before - std::min(before, log.bytes())))),
             log.way_back());
     }
@@ -93,16 +112,16 @@ void LogKeeper::keep_limit(const Kept& kept) {
 
 void LogKeeper::pause_where_full(const Kept& kept) {
     IncomingLog& log = *kept.log;
-    const bool is_full = is_past_limit(log);
+    const auto slot = most_lagging(kept);
+    // A transaction may be larger than the limit: to wait within it would be for ever.
+    const bool is_full = is_past_limit(log) && slot && log.is_held_at(slot->needs());
     if (is_full == log.is_full()) return;
     log.set_full(is_full);
     if (!is_full) return diagnostics::info(fmt::format("{}: there is room in the log again", log.label()));
-    const auto slot = most_lagging(kept);
     diagnostics::warning(
-        fmt::format("{}: the log has reached max_bytes ({}): nothing is received until {} moves on",
-                    log.label(), format_bytes(*config_.max_bytes),
-                    slot ? fmt::format("slot \"{}\", at {},", slot->name, slot->persisted.to_string())
-                         : "the slowest session"),
+        fmt::format(
+            "{}: the log has reached max_bytes ({}): nothing is received until slot \"{}\", at {}, moves on",
+            log.label(), format_bytes(*config_.max_bytes), slot->name, slot->needs().to_string()),
         "the upstream keeps its WAL meanwhile");
 }
 
@@ -110,11 +129,8 @@ void LogKeeper::pause_where_full(const Kept& kept) {
 std::optional<Slot> LogKeeper::most_lagging(const Kept& kept) const {
     std::optional<Slot> most;
     for (Slot& slot : slots_.list()) {
-        if (slot.is_invalidated() || !slot.position || !kept.is_held_by(slot)) continue;
-        // What is on disk of it counts, but a temporary slot never is there: it ends with its session. Nor is
-        // a position that a slot has just got for the first time.
-        if (!slot.persisted) slot.persisted = slot.position;
-        if (!most || slot.persisted < most->persisted) most = std::move(slot);
+        if (!slot.needs() || !kept.is_held_by(slot)) continue;
+        if (!most || slot.needs() < most->needs()) most = std::move(slot);
     }
     return most;
 }

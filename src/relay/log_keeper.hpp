@@ -11,6 +11,7 @@
 #include "base/clock.hpp"
 #include "relay/incoming_log.hpp"
 #include "relay/relay_file.hpp"
+#include "relay/reserve_file.hpp"
 #include "relay/slot_store.hpp"
 #include "relay/waker.hpp"
 
@@ -28,7 +29,11 @@ class LogKeeper {
     // `sync_seconds`: is told how long the disk takes.
     LogKeeper(std::vector<Kept> logs, SlotStore& slots, const RelayConfig& config,
               prometheus::Histogram& sync_seconds)
-        : logs_(std::move(logs)), slots_(slots), config_(config), sync_seconds_(sync_seconds) {}
+        : logs_(std::move(logs)),
+          slots_(slots),
+          config_(config),
+          sync_seconds_(sync_seconds),
+          reserve_(config.directory) {}
 
     // There is something to be brought to disk. Any thread.
     void on_news() const { news_.wake(); }
@@ -41,6 +46,7 @@ class LogKeeper {
   private:
     void sync();
     void tidy();
+    bool save_slots(const std::function<void()>& save);
     void remove_what_nobody_needs(const Kept& kept);
     void keep_limit(const Kept& kept);
     void pause_where_full(const Kept& kept);
@@ -55,6 +61,8 @@ class LogKeeper {
     std::atomic<bool> is_stopping_{false};
     SteadyTime synced_{};
     SteadyTime tidy_due_{};
+    ReserveFile reserve_;
+    bool is_want_of_room_told_ = false;
 };
 
 }  // namespace pgcascade::relay

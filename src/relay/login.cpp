@@ -79,9 +79,8 @@ asio::awaitable<protocol::FrontendMessage> read_password(Wire& wire) {
 }
 
 // True where the client knows the password.
-asio::awaitable<bool> check_password(Wire& wire, RelayState& relay, const protocol::ScramSecret& secret) {
-    const auto binding = relay.tls_binding.load();
-    protocol::ScramExchange exchange{secret, wire.is_encrypted() && binding ? *binding : std::string{}};
+asio::awaitable<bool> check_password(Wire& wire, const protocol::ScramSecret& secret) {
+    protocol::ScramExchange exchange{secret, wire.tls_binding()};
     protocol::append_authentication_sasl(wire.out(), exchange.mechanisms());
     co_await wire.flush();
     const auto first = protocol::parse_sasl_initial_response((co_await read_password(wire)).body);
@@ -113,7 +112,7 @@ asio::awaitable<User> authenticate(Wire& wire, RelayState& relay, const std::str
     // The client is not told which names exist, and from where they may come.
     const protocol::ScramSecret secret =
         may_try ? user->secret : protocol::mock_scram_secret(name, relay.scram_key);
-    const bool is_known = co_await check_password(wire, relay, secret);
+    const bool is_known = co_await check_password(wire, secret);
     if (may_try && is_known) co_return *user;
     ++relay.failed_logins;
     asio::steady_timer delay{wire.executor(), kDelayAfterFailure};

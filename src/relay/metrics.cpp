@@ -153,9 +153,7 @@ class Metrics : public prometheus::Collectable {
             gauge("pgcascade_slot_invalidated", "1 where the slot can't be used again, else 0");
         SlotLags lags{relay_};
         for (const Slot& slot : relay_.slots.list()) {
-            const Feed* feed = find_feed(relay_, slot.feed);
-            const Labels labels{{"slot", slot.name},
-                                {"database", feed == nullptr ? "" : feed->config().database}};
+            const Labels labels{{"slot", slot.name}, {"database", slot.database}};
             active.add(labels, slot.active_pid != 0 ? 1 : 0);
             invalidated.add(labels, slot.is_invalidated() ? 1 : 0);
             if (slot.is_invalidated()) continue;

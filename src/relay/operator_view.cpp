@@ -34,10 +34,19 @@ std::optional<LogRange> log_range(const Feed& feed) {
     return LogRange{begin, std::max(begin, last ? last->end_lsn : Lsn{})};
 }
 
+// That which is read through it; where none was yet, any that can be.
+const Feed* SlotLags::feed_of(const Slot& slot) const {
+    if (const Feed* read = find_feed(relay_, slot.feed)) return read;
+    const auto found = std::find_if(relay_.feeds.begin(), relay_.feeds.end(), [&](const auto& feed) {
+        return feed->config().database == slot.database;
+    });
+    return found == relay_.feeds.end() ? nullptr : found->get();
+}
+
 std::int64_t SlotLags::lag_bytes(const Slot& slot) const {
     if (slot.is_invalidated()) return 0;
     if (!slot.is_logical()) return lag_between(slot.position, received_wal(relay_));
-    const Feed* feed = find_feed(relay_, slot.feed);
+    const Feed* feed = feed_of(slot);
     return feed == nullptr ? 0 : lag_between(slot.position, feed->mark().upto);
 }
 
@@ -47,11 +56,9 @@ std::uint64_t SlotLags::retained_log_bytes(const Slot& slot) {
     if (!slot.is_logical())
         return static_cast<std::uint64_t>(
             lag_between(slot.persisted ? slot.persisted : slot.position, received_wal(relay_)));
-    const Feed* home = find_feed(relay_, slot.feed);
-    if (home == nullptr) return 0;
     std::uint64_t bytes = 0;
     for (const auto& feed : relay_.feeds)
-        if (feed->config().database == home->config().database)
+        if (feed->config().database == slot.database)
             bytes += bytes_from(*feed, slot.temporary ? slot.position : slot.persisted);
     return bytes;
 }

@@ -45,6 +45,7 @@ class SlotLags {
     std::uint64_t retained_log_bytes(const Slot& slot);
 
   private:
+    const Feed* feed_of(const Slot& slot) const;
     std::uint64_t bytes_from(const Feed& feed, Lsn position);
 
     const RelayState& relay_;

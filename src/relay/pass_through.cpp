@@ -6,9 +6,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
 
 #include <pgcascade/error.hpp>
 
+#include "protocol/frontend_message.hpp"
 #include "relay/blocking.hpp"
 
 namespace pgcascade::relay {
@@ -21,6 +23,7 @@ namespace {
 
 constexpr const char* kDoing = "passing a statement through";
 constexpr std::size_t kGatheredBytes = 64 * 1024;
+constexpr std::size_t kLargestCopiedMessage = 64 << 20;
 
 protocol::Report report_of(const PGresult* result) {
     const auto field = [result](int code) {
@@ -40,6 +43,13 @@ void append_description(std::string& out, const PGresult* result) {
         columns.push_back({PQfname(result, column), PQftype(result, column),
                            static_cast<std::int16_t>(PQfsize(result, column))});
     append_row_description(out, columns);
+}
+
+std::vector<std::int16_t> formats_of(const PGresult* copy) {
+    std::vector<std::int16_t> formats;
+    for (int column = 0; column < PQnfields(copy); ++column)
+        formats.push_back(static_cast<std::int16_t>(PQfformat(copy, column)));
+    return formats;
 }
 
 void append_rows(std::string& out, const PGresult* result) {
@@ -90,16 +100,29 @@ asio::awaitable<void> PassThrough::wait_for_input() {
 }
 
 asio::awaitable<void> PassThrough::send_query(const std::string& sql) {
+    if (PQsendQuery(connection_->native(), sql.c_str()) == 0) connection_->throw_error(nullptr, kDoing);
+    co_await flush();
+}
+
+asio::awaitable<void> PassThrough::flush() {
     PGconn* const native = connection_->native();
-    if (PQsendQuery(native, sql.c_str()) == 0) connection_->throw_error(nullptr, kDoing);
     for (int left = PQflush(native); left != 0; left = PQflush(native)) {
         if (left < 0) connection_->throw_error(nullptr, kDoing);
         co_await socket_.async_wait(asio::posix::stream_descriptor::wait_write, use_awaitable);
     }
 }
 
-asio::awaitable<Result> PassThrough::next_result() {
-    while (PQisBusy(connection_->native()) != 0) co_await wait_for_input();
+// What has come so far: notices, too, must not gather while a statement runs.
+asio::awaitable<void> PassThrough::hand_on(Wire& client) {
+    client.out() += std::exchange(notices_, {});
+    co_await client.flush();
+}
+
+asio::awaitable<Result> PassThrough::next_result(Wire* client) {
+    while (PQisBusy(connection_->native()) != 0) {
+        if (client != nullptr) co_await hand_on(*client);
+        co_await wait_for_input();
+    }
     co_return Result{PQgetResult(connection_->native())};
 }
 
@@ -107,14 +130,16 @@ asio::awaitable<Result> PassThrough::command(const std::string& sql) {
     co_await send_query(sql);
     Result last{nullptr};
     for (;;) {
-        Result result = co_await next_result();
+        Result result = co_await next_result(nullptr);
         if (result.native() == nullptr) break;
         last = std::move(result);
     }
     const ExecStatusType status = PQresultStatus(last.native());
-    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-        connection_->throw_error(last.native(), kDoing);
-    co_return last;
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) co_return last;
+    if (PQstatus(connection_->native()) != CONNECTION_OK) connection_->throw_error(last.native(), kDoing);
+    // In the words of the server, which the client asked for it.
+    const protocol::Report report = report_of(last.native());
+    throw ServerError(report.message, report.sqlstate, report.hint);
 }
 
 asio::awaitable<void> PassThrough::run(const std::string& sql, Wire& client) {
@@ -122,7 +147,7 @@ asio::awaitable<void> PassThrough::run(const std::string& sql, Wire& client) {
     PQsetSingleRowMode(connection_->native());
     bool is_described = false;
     for (;;) {
-        const Result result = co_await next_result();
+        const Result result = co_await next_result(&client);
         client.out() += std::exchange(notices_, {});
         if (result.native() == nullptr) break;
         switch (PQresultStatus(result.native())) {
@@ -144,7 +169,7 @@ asio::awaitable<void> PassThrough::run(const std::string& sql, Wire& client) {
                 co_await send_copy(result.native(), client);
                 break;
             case PGRES_COPY_IN:
-                PQputCopyEnd(connection_->native(), "COPY FROM STDIN does not go through a relay");
+                co_await take_copy(result.native(), client);
                 break;
             default:
                 // Where the connection is gone there is nothing that could be passed on.
@@ -157,10 +182,7 @@ asio::awaitable<void> PassThrough::run(const std::string& sql, Wire& client) {
 }
 
 asio::awaitable<void> PassThrough::send_copy(const PGresult* start, Wire& client) {
-    std::vector<std::int16_t> formats;
-    for (int column = 0; column < PQnfields(start); ++column)
-        formats.push_back(static_cast<std::int16_t>(PQfformat(start, column)));
-    protocol::append_copy_out_response(client.out(), formats);
+    protocol::append_copy_out_response(client.out(), formats_of(start));
     for (;;) {
         char* bytes = nullptr;
         const int length = PQgetCopyData(connection_->native(), &bytes, /*async=*/1);
@@ -171,10 +193,38 @@ asio::awaitable<void> PassThrough::send_copy(const PGresult* start, Wire& client
             protocol::append_copy_data(client.out(), {bytes, static_cast<std::size_t>(length)});
         else
             co_await wait_for_input();
-        if (client.out().size() >= kGatheredBytes) co_await client.flush();
+        if (client.out().size() + notices_.size() >= kGatheredBytes) co_await hand_on(client);
     }
     // An error that ended it follows as a result of its own.
     protocol::append_copy_done(client.out());
+}
+
+asio::awaitable<void> PassThrough::take_copy(const PGresult* start, Wire& client) {
+    protocol::append_copy_in_response(client.out(), formats_of(start));
+    co_await client.flush();
+    for (bool is_over = false; !is_over;) {
+        const protocol::FrontendMessage message = co_await client.read_message(kLargestCopiedMessage);
+        is_over = co_await take_copied(message);
+    }
+}
+
+// True with the last one. What the upstream has against it is the result that follows.
+asio::awaitable<bool> PassThrough::take_copied(const protocol::FrontendMessage& message) {
+    PGconn* const native = connection_->native();
+    const bool is_last = message.type == 'c' || message.type == 'f';
+    int is_taken = 1;
+    if (message.type == 'd')
+        is_taken = PQputCopyData(native, message.body.data(), static_cast<int>(message.body.size()));
+    else if (message.type == 'c')
+        is_taken = PQputCopyEnd(native, nullptr);
+    else if (message.type == 'f')
+        is_taken = PQputCopyEnd(native, std::string{protocol::parse_copy_fail(message.body)}.c_str());
+    else if (message.type != 'H' && message.type != 'S')
+        throw ProtocolError(fmt::format("unexpected message type 0x{:02X} during COPY from stdin",
+                                        static_cast<unsigned char>(message.type)));
+    if (is_taken < 1) connection_->throw_error(nullptr, kDoing);
+    co_await flush();
+    co_return is_last;
 }
 
 protocol::TransactionStatus PassThrough::transaction_status() const {

@@ -27,7 +27,9 @@ class PassThrough {
     PassThrough& operator=(const PassThrough&) = delete;
 
     // Runs a statement or a command and sends all that the upstream answers, errors too, but ReadyForQuery.
-    // Throws ConnectionError where the upstream is gone.
+    // Where it copies from the client, reads what that sends, to its CopyDone. Throws ConnectionError where
+    // the upstream is gone, ProtocolError where the client sends what has no place in a copy: either ends the
+    // session.
     asio::awaitable<void> run(const std::string& sql, Wire& client);
 
     // Runs a command of the relay's own. Throws ServerError where it fails.
@@ -43,9 +45,13 @@ class PassThrough {
 
     static void take_notice(void* self, const PGresult* notice);
     asio::awaitable<void> send_query(const std::string& sql);
-    asio::awaitable<postgres::Result> next_result();
+    asio::awaitable<void> flush();
+    asio::awaitable<postgres::Result> next_result(Wire* client);
+    asio::awaitable<void> hand_on(Wire& client);
     asio::awaitable<void> wait_for_input();
     asio::awaitable<void> send_copy(const PGresult* start, Wire& client);
+    asio::awaitable<void> take_copy(const PGresult* start, Wire& client);
+    asio::awaitable<bool> take_copied(const protocol::FrontendMessage& message);
 
     std::unique_ptr<postgres::Connection> connection_;
     asio::posix::stream_descriptor socket_;

@@ -9,6 +9,7 @@
 #include <poll.h>
 
 #include "base/diagnostics.hpp"
+#include "base/file.hpp"
 #include "base/stop_signal.hpp"
 
 namespace pgcascade::relay {
@@ -24,10 +25,6 @@ constexpr milliseconds kLookForRoom{1'000};
 constexpr std::int64_t kNanosecondsASecond = 1'000'000'000;
 constexpr std::uint64_t kGatheredBytes = 256 * 1024;
 constexpr int kManyBytes = 32 * 1024;
-
-bool is_out_of_room(const SystemError& problem) {
-    return problem.error_number() == ENOSPC || problem.error_number() == EDQUOT;
-}
 
 }  // namespace
 
@@ -58,21 +55,26 @@ void Receiver::receive() {
         }
     } catch (const LogCorrupt&) {
         throw;
-    } catch (const SystemError&) {
-        throw;
+    } catch (const SystemError& problem) {
+        if (!is_out_of_room(problem)) throw;
+        break_off(problem);
     } catch (const Stopped&) {
         throw;
     } catch (const Error& problem) {
-        connection_.reset();
-        log_.traffic.is_connected = false;
-        abandon_session();
-        // What was whole before the end came: the next session goes on behind it.
-        if (gathered_bytes() > 0)
-            write_and_publish();
-        else
-            log_.on_news();
-        pause(problem);
+        break_off(problem);
     }
+}
+
+// What was whole before the end came is kept: the next session goes on behind it.
+void Receiver::break_off(const Error& problem) {
+    connection_.reset();
+    log_.traffic.is_connected = false;
+    wait_for_room_to([this] { abandon_session(); });
+    if (gathered_bytes() > 0)
+        write_and_publish();
+    else
+        log_.on_news();
+    pause(problem);
 }
 
 // All that libpq holds becomes readable at once.
@@ -100,18 +102,23 @@ void Receiver::take_arrived() {
     if (steady_now() >= position_due_ || reply_requested_ || is_more_durable_) send_position();
 }
 
-// On a full disk it waits for room, and receives nothing meanwhile: what was gathered is kept.
 void Receiver::write_and_publish() {
-    for (bool is_written = false; !is_written;) {
+    wait_for_room_to([this] { write(); });
+    publish();
+}
+
+// On a full disk it waits for room, and receives nothing meanwhile: what was gathered is kept.
+void Receiver::wait_for_room_to(const std::function<void()>& write) {
+    for (bool has_waited = false;; has_waited = true) {
         try {
             write();
-            is_written = true;
+            if (has_waited) inform("there is room on the disk again");
+            return;
         } catch (const SystemError& problem) {
             if (!is_out_of_room(problem)) throw;
             wait_for_room(problem);
         }
     }
-    publish();
 }
 
 void Receiver::wait_for_room(const SystemError& problem) {

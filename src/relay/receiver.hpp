@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -67,7 +68,9 @@ class Receiver {
 
     void receive();
     void take_arrived();
+    void break_off(const Error& problem);
     void write_and_publish();
+    void wait_for_room_to(const std::function<void()>& write);
     void wait_for_room(const SystemError& problem);
     void send_position();
     void wait();

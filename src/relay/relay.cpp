@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <random>
 #include <thread>
 
 #include <fmt/format.h>
@@ -21,7 +22,6 @@
 #include "relay/log_keeper.hpp"
 #include "relay/metrics.hpp"
 #include "relay/server.hpp"
-#include "relay/tls.hpp"
 #include "relay/wal_receiver.hpp"
 
 namespace pgcascade::relay {
@@ -31,7 +31,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::chrono::seconds kPatienceWithClients{10};
-constexpr unsigned kBlockingThreads = 8;
+constexpr unsigned kThreadsForDisk = 4;
+constexpr unsigned kThreadsForUpstream = 16;
 constexpr std::size_t kScramKeyBytes = 32;
 constexpr const char* kScramKeyFile = "scram_key";
 
@@ -68,14 +69,15 @@ class Relay {
   private:
     template <class Work>
     void start_thread(Work work);
+    void fail(const std::exception_ptr& failure);
     void start_receiving();
-    bool is_of_database(const Slot& slot, const Feed& feed) const;
 
     const DirectoryLock lock_;
     SlotStore slots_;
     std::vector<std::unique_ptr<Feed>> feeds_;
     std::unique_ptr<Wal> wal_;
-    boost::asio::thread_pool blocking_{kBlockingThreads};
+    boost::asio::thread_pool for_disk_{kThreadsForDisk};
+    boost::asio::thread_pool for_upstream_{kThreadsForUpstream};
     RelayState state_;
 
     Waker stop_receiving_;
@@ -91,12 +93,13 @@ class Relay {
 };
 
 Relay::Relay(RelayConfig config)
-    : lock_(config.directory),
-      slots_(config.directory),
-      state_{std::move(config), slots_, feeds_, wal_, blocking_} {
+    : lock_(config.directory), slots_(config.directory), state_{std::move(config), slots_,       feeds_, wal_,
+                                                                for_disk_,         for_upstream_} {
+    state_.fail = [this](const std::exception_ptr& failure) { fail(failure); };
+    state_.life = fmt::format("{:08x}", std::random_device{}());
     state_.scram_key = load_scram_key(state_.config.directory);
     for (const FeedConfig& feed : state_.config.feeds) {
-        feeds_.push_back(std::make_unique<Feed>(feed, state_.config.directory));
+        feeds_.push_back(std::make_unique<Feed>(feed, state_.config.directory, state_.config.max_bytes));
         if (const auto& cut = feeds_.back()->log().cut())
             diagnostics::warning(
                 fmt::format("feed {}: {} bytes at the end of the log were not whole and are "
@@ -112,19 +115,22 @@ Relay::~Relay() {
     stop_receiving_.wake();
     if (keeper_) keeper_->stop();
     for (std::thread& thread : threads_) thread.join();
-    blocking_.join();
+    for_disk_.join();
+    for_upstream_.join();
     server_.reset();
 }
 
+// All or nothing: a mistake in one of the files leaves everything as it was.
 void Relay::reload() {
     std::vector<std::string> names;
     for (const FeedConfig& feed : state_.config.feeds) names.push_back(feed.name);
+    auto users = state_.users.load();
+    auto tls = state_.tls.load();
     if (state_.config.users)
-        state_.users = std::make_shared<const Users>(read_users_file(*state_.config.users, names));
-    if (!state_.config.tls) return;
-    Tls tls = load_tls(*state_.config.tls);
-    state_.tls_binding = std::make_shared<const std::string>(std::move(tls.binding));
-    state_.tls = std::move(tls.context);
+        users = std::make_shared<const Users>(read_users_file(*state_.config.users, names));
+    if (state_.config.tls) tls = std::make_shared<const Tls>(load_tls(*state_.config.tls));
+    state_.users = std::move(users);
+    state_.tls = std::move(tls);
 }
 
 template <class Work>
@@ -133,11 +139,15 @@ void Relay::start_thread(Work work) {
         try {
             work();
         } catch (...) {
-            const std::lock_guard lock{mutex_};
-            if (!failure_) failure_ = std::current_exception();
-            failed_.wake();
+            fail(std::current_exception());
         }
     });
+}
+
+void Relay::fail(const std::exception_ptr& failure) {
+    const std::lock_guard lock{mutex_};
+    if (!failure_) failure_ = failure;
+    failed_.wake();
 }
 
 void Relay::start_receiving() {
@@ -151,23 +161,17 @@ void Relay::start_receiving() {
             keeper_->on_news();
         };
     };
+    // A subscriber may go over to another set of publications, and so to another feed of its database: each
+    // slot counts for all of them.
     for (const auto& feed : feeds_)
         add(*feed, std::make_unique<FeedReceiver>(*feed, timeout, stop_receiving_.fd()),
-            [this, feed = feed.get()](const Slot& slot) { return is_of_database(slot, *feed); });
+            [feed = feed.get()](const Slot& slot) { return slot.database == feed->config().database; });
     if (wal_)
         add(*wal_, std::make_unique<WalReceiver>(*wal_, slots_, timeout, stop_receiving_.fd()),
             [](const Slot& slot) { return !slot.is_logical(); });
     keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config, state_.log_sync_seconds);
     start_thread([this] { keeper_->run(); });
     for (const auto& receiver : receivers_) start_thread([receiver = receiver.get()] { receiver->run(); });
-}
-
-// A subscriber may go over to another set of publications, and so to another feed of its database: each slot
-// counts for all of them.
-bool Relay::is_of_database(const Slot& slot, const Feed& feed) const {
-    return slot.is_logical() && std::any_of(feeds_.begin(), feeds_.end(), [&](const auto& other) {
-               return other->name() == slot.feed && other->config().database == feed.config().database;
-           });
 }
 
 void Relay::serve(const RelayOptions& options) {

@@ -114,11 +114,13 @@ FeedConfig RelayReader::read_feed(const Entry& table) const {
         toml_.fail(table.line, fmt::format("\"{}\" can't be the name of a feed", feed.name),
                    "lower-case letters, digits and '_', at most 63 bytes");
     int upstream_line = table.line;
-    for (const Entry& entry : toml_.entries(toml_.table(table), table_of(feed),
-                                            {"upstream", "publications", "slot", "create_slot"})) {
+    for (const Entry& entry :
+         toml_.entries(toml_.table(table), table_of(feed),
+                       {"upstream", "publications", "messages", "slot", "create_slot"})) {
         read_upstream_key(entry, feed.upstream);
         if (entry.key == "upstream") upstream_line = entry.line;
         if (entry.key == "publications") feed.publications = read_publications(entry);
+        if (entry.key == "messages") feed.messages = toml_.boolean(entry);
     }
     check_upstream(feed.upstream, table_of(feed));
     feed.database = feed.upstream.conninfo.get("dbname").value_or("");

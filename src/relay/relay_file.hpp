@@ -35,6 +35,7 @@ struct FeedConfig {
     UpstreamSlot upstream;
     std::string database;  // the upstream's; with the publications it is how downstreams ask for it
     std::set<std::string> publications;  // at least one
+    bool messages = false;               // those of pg_logical_emit_message(), too
 };
 
 struct WalConfig {

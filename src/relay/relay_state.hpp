@@ -1,11 +1,12 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <prometheus/histogram.h>
 
@@ -14,6 +15,7 @@
 #include "relay/relay_file.hpp"
 #include "relay/session_list.hpp"
 #include "relay/slot_store.hpp"
+#include "relay/tls.hpp"
 #include "relay/users_file.hpp"
 #include "relay/wal.hpp"
 
@@ -25,14 +27,16 @@ struct RelayState {
     RelayConfig config;
     SlotStore& slots;
     std::vector<std::unique_ptr<Feed>>& feeds;
-    std::unique_ptr<Wal>& wal;           // null: this relay relays none
-    boost::asio::thread_pool& blocking;  // for what waits: the disk, a login to the upstream
-    std::string scram_key = {};          // for the secrets of users that do not exist
+    std::unique_ptr<Wal>& wal;                          // null: this relay relays none
+    boost::asio::thread_pool& for_disk;                 // what waits for the disk
+    boost::asio::thread_pool& for_upstream;             // what waits for an upstream, which may be away
+    std::function<void(std::exception_ptr)> fail = {};  // ends the relay; any thread
+    std::string scram_key = {};                         // for the secrets of users that do not exist
+    std::string life = {};                              // tells this process from those before it
 
     // Replaced whole on SIGHUP; never null, but for TLS where none is configured.
     std::atomic<std::shared_ptr<const Users>> users{std::make_shared<const Users>()};
-    std::atomic<std::shared_ptr<boost::asio::ssl::context>> tls{};
-    std::atomic<std::shared_ptr<const std::string>> tls_binding{};  // the certificate's hash, for SCRAM
+    std::atomic<std::shared_ptr<const Tls>> tls{};
 
     SessionList sessions{};
     std::atomic<int> connections{0};  // those that have not logged in, too

@@ -155,11 +155,14 @@ std::vector<RelayProblem> problems_of(const RelayStatus& status) {
     if (status.wal) add_problem("wal: ", *status.wal, problems);
     for (const FeedStatus& feed : status.feeds)
         add_problem(fmt::format("feed {}: ", feed.name), feed, problems);
-    for (const SlotStatus& slot : status.slots)
-        if (slot.is_invalidated())
-            problems.push_back(
-                {fmt::format("slot {}: it was invalidated: {}", slot.name, slot.invalidation_reason),
-                 "its subscriber needs a new copy of the data; drop the slot: pgcascade slot drop"});
+    for (const SlotStatus& slot : status.slots) {
+        if (!slot.is_invalidated()) continue;
+        const char* const way_back = slot.database.empty() ? "its standby needs a new base backup"
+                                                           : "its subscriber needs a new copy of the data";
+        problems.push_back(
+            {fmt::format("slot {}: it was invalidated: {}", slot.name, slot.invalidation_reason),
+             fmt::format("{}; drop the slot: pgcascade slot drop", way_back)});
+    }
     return problems;
 }
 

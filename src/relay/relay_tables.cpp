@@ -60,7 +60,7 @@ Cell lag_or_null(Lsn position, Lsn newest) {
     return std::to_string(std::max<std::int64_t>(0, distance(position, newest)));
 }
 
-std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, SlotLags& lags) {
+std::vector<Cell> slot_row(const Slot& slot, SlotLags& lags) {
     const auto idle =
         slot.inactive_since
             ? std::chrono::duration_cast<std::chrono::seconds>(now() - *slot.inactive_since).count()
@@ -69,7 +69,7 @@ std::vector<Cell> slot_row(const Slot& slot, const Feed* feed, SlotLags& lags) {
     return {slot.name,
             boolean(slot.is_logical()),
             slot.is_logical() ? "pgoutput" : "",
-            feed == nullptr ? "" : feed->config().database,
+            slot.database,
             boolean(slot.temporary),
             boolean(slot.active_pid != 0),
             std::to_string(slot.active_pid),
@@ -100,7 +100,7 @@ void append_slots(std::string& out, const RelayState& relay) {
                              "failover",       "synced",           "is_inactive",
                              "inactive_since", "inactive_seconds", "retained_log_bytes"}};
     SlotLags lags{relay};
-    for (const Slot& slot : relay.slots.list()) answer.add(slot_row(slot, find_feed(relay, slot.feed), lags));
+    for (const Slot& slot : relay.slots.list()) answer.add(slot_row(slot, lags));
     answer.end();
 }
 

@@ -1,5 +1,7 @@
 #include "relay/replication_stream.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -16,6 +18,8 @@ namespace {
 constexpr std::size_t kLargestMessage = 64 * 1024;  // of a client that streams: status updates, nothing long
 constexpr std::chrono::hours kLong{24};
 constexpr std::chrono::milliseconds kTellSentInterval{100};
+constexpr std::chrono::seconds kTellGivenInterval{1};
+constexpr std::chrono::milliseconds kAskAgain{100};  // at the end, for what is still to be confirmed
 
 // Of a stream that brings more than this, what comes in up to that time is sent together: to send it in small
 // pieces, and to wake each client for each of them, would take most of the time. A slower one is never held
@@ -35,13 +39,14 @@ ReplicationStream::ReplicationStream(Wire& wire, StreamSource& source, Bell& bel
       wake_(wire.executor()),
       heard_(steady_now()) {}
 
-asio::awaitable<void> ReplicationStream::run() {
+asio::awaitable<ReplicationStream::End> ReplicationStream::run() {
     using namespace asio::experimental::awaitable_operators;
     protocol::append_copy_both_response(wire_.out());
     co_await wire_.flush();
     heard_ = steady_now();
     co_await (guarded(receive()) || guarded(send()) || guarded(watch()));
     if (failure_) std::rethrow_exception(failure_);
+    co_return client_is_done_ ? End::kDone : End::kStopped;
 }
 
 // Whichever ends first, in good order or not, ends the others: what those say to that is not heard.
@@ -57,6 +62,11 @@ asio::awaitable<void> ReplicationStream::guarded(asio::awaitable<void> part) {
 
 void ReplicationStream::stop() {
     is_stopping_ = true;
+    wake_.cancel();
+}
+
+void ReplicationStream::cancel() {
+    is_cancelled_ = true;
     wake_.cancel();
 }
 
@@ -91,6 +101,8 @@ void ReplicationStream::take(std::string_view bytes) {
         return source_.on_feedback(*feedback);
     const auto& status = std::get<protocol::StandbyStatusUpdate>(message);
     keepalive_wanted_ |= status.reply_requested;
+    confirmed_ = std::max(confirmed_, status.flushed ? status.flushed : status.written);
+    known_ = std::max({known_, status.flushed, status.written});
     source_.on_status(status);
 }
 
@@ -105,27 +117,58 @@ asio::awaitable<void> ReplicationStream::send() {
         append_keepalive_where_due();
         const bool has_waited = !wire_.out().empty();  // for the client to take it: much may have come
         co_await wire_.flush();
+        if (is_cancelled_) throw ServerError("canceling statement due to user request", "57014");
         if (sent > 0 || has_waited || client_is_done_ || source_.has_ended()) continue;
-        if (is_stopping_) throw ServerError("terminating connection due to administrator command", "57P01");
+        if (is_stopping_ && client_has_all()) co_return;
         const std::uint64_t burst = std::exchange(sent_at_once_, 0);
-        if (burst >= kGatheredBytesAMillisecond)
+        if (burst >= kGatheredBytesAMillisecond) {
             co_await let_gather(burst);
-        else
-            co_await sleep();
+            continue;
+        }
+        append_position_where_due();
+        co_await wire_.flush();
+        co_await sleep();
     }
     protocol::append_copy_done(wire_.out());
     co_await wire_.flush();
-    while (!client_is_done_) co_await sleep();  // until it has ended its side, too
+    while (!client_is_done_) {  // until it has ended its side, too
+        if (is_cancelled_ || is_stopping_)
+            throw ConnectionError("the client did not end a stream that had come to its end");
+        wake_.expires_after(kLong);
+        boost::system::error_code woken;
+        co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+    }
 }
 
 void ReplicationStream::append_keepalive_where_due() {
-    const bool must_ping = timeout_.count() > 0 && !is_pinged_ && steady_now() >= heard_ + timeout_ / 2;
+    const bool is_due = timeout_.count() > 0 && steady_now() >= heard_ + timeout_ / 2;
+    const bool asks_for_the_rest = is_stopping_ && steady_now() >= ask_due_;
+    const bool must_ping = !is_pinged_ && (is_due || asks_for_the_rest);
     if (!must_ping && !keepalive_wanted_) return;
-    protocol::append_copy_data(
-        wire_.out(), to_bytes(protocol::PrimaryKeepalive{
-                         .wal_end = source_.given(), .sent_at = now(), .reply_requested = must_ping}));
-    keepalive_wanted_ = false;
+    append_keepalive(must_ping);
     is_pinged_ |= must_ping;
+    if (must_ping) ask_due_ = steady_now() + kAskAgain;
+}
+
+// A subscriber that gets nothing, for nothing concerns it, must learn how far its upstream is all the same:
+// the copy of a table waits for that, and so does whoever looks at its slot. Source: walsender.c,
+// WalSndWaitForWal.
+void ReplicationStream::append_position_where_due() {
+    if (!source_.tells_given()) return;
+    const Lsn given = source_.given();
+    is_untold_ = given > std::max(told_, known_);
+    if (!is_untold_ || steady_now() < tell_due_) return;
+    append_keepalive(false);
+    is_untold_ = false;
+}
+
+void ReplicationStream::append_keepalive(bool reply_requested) {
+    told_ = source_.given();
+    protocol::append_copy_data(wire_.out(),
+                               to_bytes(protocol::PrimaryKeepalive{
+                                   .wal_end = told_, .sent_at = now(), .reply_requested = reply_requested}));
+    keepalive_wanted_ = false;
+    tell_due_ = steady_now() + kTellGivenInterval;
 }
 
 // To know it, a lock of the feed is taken, or its index read: not for every message of every session.
@@ -148,6 +191,8 @@ asio::awaitable<void> ReplicationStream::sleep() {
     const bool asks = timeout_.count() > 0 && !is_pinged_;
     SteadyTime until = asks ? heard_ + timeout_ / 2 : steady_now() + kLong;
     if (!is_sent_told_) until = std::min(until, sent_due_);
+    if (is_stopping_ && !is_pinged_) until = std::min(until, ask_due_);
+    if (is_untold_) until = std::min(until, tell_due_);
     wake_.expires_at(until);
     boost::system::error_code cancelled;
     co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));

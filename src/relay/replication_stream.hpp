@@ -30,6 +30,9 @@ class StreamSource {
     // What a keepalive may say: all up to here was sent whole.
     virtual Lsn given() const = 0;
 
+    // Whether a client is to be told of it by a keepalive where nothing that is sent does.
+    virtual bool tells_given() const { return false; }
+
     virtual void on_status(const protocol::StandbyStatusUpdate& status) = 0;
     virtual void on_feedback(const protocol::HotStandbyFeedback& feedback) = 0;
 };
@@ -43,12 +46,21 @@ class ReplicationStream {
     ReplicationStream(Wire& wire, StreamSource& source, Bell& bell, std::chrono::milliseconds timeout,
                       std::atomic<Lsn>& sent);
 
-    // Until the client, or the source, ends the stream in good order. Throws ServerError (57P01 after
-    // stop()), ProtocolError, boost::system::system_error.
-    asio::awaitable<void> run();
+    enum class End {
+        kDone,     // both have said CopyDone
+        kStopped,  // the client has confirmed all that there was, and has not ended the stream
+    };
 
-    // Sends what is there, and then ends. On the loop.
+    // Until the client, the source, or stop() ends the stream in good order. Throws ServerError (57014 after
+    // cancel()), ConnectionError, ProtocolError, boost::system::system_error.
+    asio::awaitable<End> run();
+
+    // Sends what is there, waits until the client has confirmed it as flushed (or, of a client that never
+    // says so, as written), and then ends. On the loop. Source: walsender.c, WalSndDone.
     void stop();
+
+    // The client wants no more of it. On the loop.
+    void cancel();
 
   private:
     asio::awaitable<void> guarded(asio::awaitable<void> part);
@@ -58,7 +70,10 @@ class ReplicationStream {
     asio::awaitable<void> sleep();
     asio::awaitable<void> let_gather(std::uint64_t burst);
     void take(std::string_view message);
+    bool client_has_all() const { return confirmed_ >= source_.given(); }
     void append_keepalive_where_due();
+    void append_position_where_due();
+    void append_keepalive(bool reply_requested);
     void tell_sent();
 
     Wire& wire_;
@@ -71,6 +86,13 @@ class ReplicationStream {
     std::uint64_t sent_at_once_ = 0;  // since there was nothing to be sent
     bool client_is_done_ = false;
     bool is_stopping_ = false;
+    bool is_cancelled_ = false;
+    SteadyTime ask_due_;             // for what is still to be confirmed, once it is stopping
+    Lsn confirmed_;                  // by the client
+    Lsn known_;                      // the client has got all up to here, it says
+    Lsn told_;                       // by the last keepalive
+    SteadyTime tell_due_;            // when the next one may go out only for that
+    bool is_untold_ = false;         // something is to be told then
     bool keepalive_wanted_ = false;  // by the client
     bool is_pinged_ = false;         // and has not answered yet
     SteadyTime heard_;               // of the client

@@ -14,12 +14,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <pgcascade/error.hpp>
 
 #include "base/clock.hpp"
 #include "base/diagnostics.hpp"
+#include "protocol/backend_message.hpp"
 #include "relay/admissions.hpp"
 #include "relay/session.hpp"
 
@@ -32,6 +34,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPauseAfterFailure{100};
 constexpr std::chrono::milliseconds kLookAgain{10};
+constexpr std::chrono::minutes kWarningInterval{1};
 
 // A thread, what runs on it, and the bells of its sessions.
 struct Loop {
@@ -64,12 +67,14 @@ class Server::Impl {
     template <class Acceptor>
     asio::awaitable<void> accept_from(Acceptor& acceptor);
     void begin_session(Wire::Socket socket, Loop& loop);
+    void turn_away(Wire::Socket& socket, const char* why, const char* hint);
     Loop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
 
     RelayState& relay_;
     Admissions admissions_{relay_.config.connections_per_address_before_login};
     std::vector<std::unique_ptr<Loop>> loops_;
     std::size_t next_loop_ = 0;
+    SteadyTime warning_due_;  // of the next who is turned away
     std::vector<std::unique_ptr<tcp::acceptor>> tcp_;
     std::vector<std::unique_ptr<LocalProtocol::acceptor>> local_;
 };
@@ -153,8 +158,22 @@ asio::awaitable<void> Server::Impl::accept_from(Acceptor& acceptor) {
 
 // -- Sessions --
 
+// Tells the client what a server would, if it takes that at once, and the operator from time to time.
+void Server::Impl::turn_away(Wire::Socket& socket, const char* why, const char* hint) {
+    std::string words;
+    protocol::append_error_response(
+        words, {.severity = "FATAL", .sqlstate = "53300", .message = "sorry, too many clients already"});
+    static_cast<void>(
+        ::send(socket.native_handle(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+    if (steady_now() < warning_due_) return;
+    warning_due_ = steady_now() + kWarningInterval;
+    diagnostics::warning(std::string{why} + ": clients are turned away", hint);
+}
+
 void Server::Impl::begin_session(Wire::Socket socket, Loop& loop) {
-    if (relay_.connections >= relay_.config.connections) return;  // closes it
+    if (relay_.connections >= relay_.config.connections)
+        return turn_away(socket, "the relay has as many connections as it may",
+                         "raise connections in [relay], or see who has so many: pgcascade relay status");
     std::shared_ptr<Session> session;
     try {
         Wire wire{std::move(socket)};

@@ -22,6 +22,10 @@ namespace {
 constexpr std::size_t kLargestQuery = 1 << 20;
 constexpr std::chrono::seconds kPatienceWithLastWords{1};  // a client may not listen any more
 
+ServerError ended_by_administrator() {
+    return {"terminating connection due to administrator command", "57P01"};
+}
+
 }  // namespace
 
 Session::Session(Wire wire, RelayState& relay, Bells& bells, std::shared_ptr<void> admission)
@@ -117,16 +121,26 @@ void Session::enlist() {
 }
 
 void Session::cancel() {
-    if (upstream_) upstream_->cancel(relay_.blocking);
+    is_cancelled_ = true;
+    if (stream_ != nullptr) stream_->cancel();
+    if (upstream_) upstream_->cancel(relay_.for_upstream);
 }
 
-// Between two commands there is nothing to be finished.
+// A stream is brought to its end; what else runs is broken off, as by a server's fast shutdown.
 void Session::stop() {
     is_stopping_ = true;
     if (stream_ != nullptr)
         stream_->stop();
     else if (!is_running_query_)
-        wire_.close();
+        wire_.cancel();
+    else if (upstream_)
+        upstream_->cancel(relay_.for_upstream);
+}
+
+// For what waits within a command. Throws.
+void Session::check_interrupts() const {
+    if (is_stopping_) throw SessionEnd{report_of(ended_by_administrator(), "FATAL")};
+    if (is_cancelled_) throw ServerError("canceling statement due to user request", "57014");
 }
 
 protocol::TransactionStatus Session::transaction_status() const {
@@ -141,7 +155,7 @@ asio::awaitable<void> Session::serve() {
         if (is_ready) protocol::append_ready_for_query(wire_.out(), transaction_status());
         is_ready = false;
         co_await wire_.flush();
-        const protocol::FrontendMessage message = co_await wire_.read_message(kLargestQuery);
+        const protocol::FrontendMessage message = co_await next_message();
         switch (message.type) {
             case 'Q':
                 skips_to_sync = false;
@@ -160,6 +174,13 @@ asio::awaitable<void> Session::serve() {
             case 'c':
             case 'f':
                 break;
+            case 'F':
+                protocol::append_error_response(
+                    wire_.out(),
+                    {.sqlstate = "08P01",
+                     .message = "fastpath function calls not supported in a replication connection"});
+                is_ready = true;
+                break;
             default:
                 if (std::exchange(skips_to_sync, true)) break;
                 protocol::append_error_response(
@@ -168,16 +189,27 @@ asio::awaitable<void> Session::serve() {
                      .message = "extended query protocol not supported in a replication connection"});
         }
     }
-    throw ServerError("terminating connection due to administrator command", "57P01");
+    throw ended_by_administrator();
+}
+
+asio::awaitable<protocol::FrontendMessage> Session::next_message() {
+    try {
+        co_return co_await wire_.read_message(kLargestQuery);
+    } catch (const boost::system::system_error&) {
+        if (!is_stopping_) throw;
+    }
+    throw ended_by_administrator();
 }
 
 asio::awaitable<void> Session::run_query(const std::string& text) {
     is_running_query_ = true;
+    is_cancelled_ = false;  // what came before it was not meant
     try {
         if (text.find_first_not_of(" \t\r\n;") == std::string::npos) {
             protocol::append_empty_query_response(wire_.out());
         } else {
             auto command = protocol::parse_command(text);
+            check_transaction(command);
             co_await std::visit([this](auto& parsed) { return run(std::move(parsed)); }, command);
         }
     } catch (const Error& problem) {
@@ -186,13 +218,40 @@ asio::awaitable<void> Session::run_query(const std::string& text) {
     is_running_query_ = false;
 }
 
+// As exec_replication_command() and PreventInTransactionBlock().
+void Session::check_transaction(const protocol::ReplicationCommand& command) const {
+    using protocol::TransactionStatus;
+    if (std::holds_alternative<protocol::Sql>(command)) return;
+    if (transaction_status() == TransactionStatus::kFailed)
+        throw ServerError("current transaction is aborted, commands ignored until end of transaction block",
+                          "25P02");
+    if (transaction_status() == TransactionStatus::kIdle) return;
+    const bool starts = std::holds_alternative<protocol::StartLogicalReplication>(command) ||
+                        std::holds_alternative<protocol::StartPhysicalReplication>(command);
+    const char* name = starts ? "START_REPLICATION" : nullptr;
+    if (std::holds_alternative<protocol::TimelineHistory>(command)) name = "TIMELINE_HISTORY";
+    if (name == nullptr) return;
+    throw ServerError(fmt::format("{} cannot run inside a transaction block", name), "25001");
+}
+
 // -- Whose feeds they are --
 
-// Any feed of the client's database: they have one upstream, or upstreams of one cluster.
+// Any feed of the client's database: they have one upstream, or upstreams of one cluster. Sooner one that
+// receives than one that does not now, and that sooner than one that never has.
+Feed* Session::find_home_feed() const {
+    Feed* best = nullptr;
+    const auto rank = [](const Feed& feed) {
+        return (feed.facts() ? 2 : 0) + (feed.problem().empty() ? 1 : 0);
+    };
+    for (const auto& feed : relay_.feeds) {
+        if (feed->config().database != client_.database || !client_.rights.may_read(feed->name())) continue;
+        if (best == nullptr || rank(*feed) > rank(*best)) best = feed.get();
+    }
+    return best;
+}
+
 Feed& Session::home_feed() const {
-    for (const auto& feed : relay_.feeds)
-        if (feed->config().database == client_.database && client_.rights.may_read(feed->name()))
-            return *feed;
+    if (Feed* const feed = find_home_feed()) return *feed;
     throw ServerError(fmt::format("database \"{}\" does not exist", client_.database), "3D000",
                       "no feed of this relay that this user may read is of that database");
 }
@@ -200,8 +259,7 @@ Feed& Session::home_feed() const {
 // Of the WAL, whose timeline is the log's, which may not have come to the upstream's yet; or of a feed.
 std::optional<UpstreamFacts> Session::known_facts() const {
     if (!is_of_wal()) return home_feed().facts();
-    const bool only_asks = client_.replication == Client::Replication::kNone;
-    const Wal& relayed = only_asks ? *relay_.wal : permitted_wal();
+    const Wal& relayed = known_wal();
     auto facts = relayed.facts();
     if (facts) facts->timeline = relayed.log()->readable().timeline;
     return facts;
@@ -213,10 +271,10 @@ UpstreamFacts Session::facts() const {
                       is_of_wal() ? relay_.wal->problem() : home_feed().problem());
 }
 
-// Whoever only looks on needs no database where there are no feeds.
+// Whoever only looks on needs no database where there is WAL.
 bool Session::is_of_wal() const {
     return client_.replication == Client::Replication::kPhysical ||
-           (client_.replication == Client::Replication::kNone && relay_.feeds.empty());
+           (client_.replication == Client::Replication::kNone && relay_.wal && find_home_feed() == nullptr);
 }
 
 Feed& Session::feed_for(const std::vector<std::string>& publications) const {
@@ -232,10 +290,26 @@ Feed& Session::feed_for(const std::vector<std::string>& publications) const {
         "42704", "add one to relay.toml: [feed.NAME] with these publications");
 }
 
-bool Session::is_in_database(const Slot& slot) const {
-    return std::any_of(relay_.feeds.begin(), relay_.feeds.end(), [&](const auto& feed) {
-        return feed->name() == slot.feed && feed->config().database == client_.database;
+// A slot is for its maker, and for whoever may have what is read through it: of one that nobody has read
+// through yet, whatever could be.
+bool Session::may_use(const Slot& slot) const {
+    if (!slot.is_logical()) return client_.rights.physical;
+    if (slot.owner == client_.user) return true;
+    if (!slot.feed.empty()) return client_.rights.may_read(slot.feed);
+    return std::all_of(relay_.feeds.begin(), relay_.feeds.end(), [&](const auto& feed) {
+        return feed->config().database != slot.database || client_.rights.may_read(feed->name());
     });
+}
+
+// Nothing where there is none.
+std::optional<Slot> Session::permitted_slot(const std::string& name) const {
+    auto slot = relay_.slots.find(name);
+    if (!slot || may_use(*slot)) return slot;
+    throw ServerError(
+        fmt::format("permission denied: user \"{}\" may not use replication slot \"{}\"", client_.user, name),
+        "42501",
+        slot->is_logical() ? "see to the user's feeds in the relay's users file"
+                           : "set physical = true for this user in the relay's users file");
 }
 
 }  // namespace pgcascade::relay

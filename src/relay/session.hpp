@@ -1,5 +1,7 @@
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +12,8 @@
 
 #include "protocol/backend_message.hpp"
 #include "protocol/replication_command.hpp"
+#include "relay/answers.hpp"
+#include "relay/feed_filter.hpp"
 #include "relay/login.hpp"
 #include "relay/pass_through.hpp"
 #include "relay/relay_state.hpp"
@@ -25,7 +29,7 @@ using Bells = std::map<const IncomingLog*, std::unique_ptr<Bell>>;
 
 // Ends a session in the middle of an answer or a stream, from where there is no way back to commands.
 struct SessionEnd {
-    protocol::Report last_words;
+    std::optional<protocol::Report> last_words;  // nothing: all is said
 };
 
 // One client, from its first byte to its last. On one event loop.
@@ -44,9 +48,11 @@ class Session : public std::enable_shared_from_this<Session> {
     void greet();
     void enlist();
     asio::awaitable<void> serve();
+    asio::awaitable<protocol::FrontendMessage> next_message();
     asio::awaitable<void> run_query(const std::string& text);
     void stop();
     void cancel();
+    void check_interrupts() const;
 
     // Replication commands, each to the end of its answer.
     asio::awaitable<void> run(protocol::IdentifySystem command);
@@ -64,26 +70,39 @@ class Session : public std::enable_shared_from_this<Session> {
 
     asio::awaitable<void> create_logical_slot(const protocol::CreateReplicationSlot& command);
     asio::awaitable<void> create_physical_slot(const protocol::CreateReplicationSlot& command);
+    asio::awaitable<std::optional<std::string>> make_snapshot(CreateSlotOptions::Snapshot action,
+                                                              NewSlot& wanted);
     asio::awaitable<void> wait_until_free(const std::string& slot);
+    asio::awaitable<void> change_slots(const std::function<void()>& work);
+    asio::awaitable<void> run_alone(const std::string& slot, const std::function<void()>& work);
     asio::awaitable<PassThrough*> upstream();
     asio::awaitable<Lsn> upstream_position();
     asio::awaitable<void> pass_through(const std::string& sql);
+    asio::awaitable<void> pass_backup_through(const std::string& command);
 
-    asio::awaitable<void> stream_feed(const Feed& feed, Lsn start, bool only_local, const SlotLease& lease);
+    asio::awaitable<void> stream_feed(const Feed& feed, Lsn start, const FeedSelection& selection,
+                                      const SlotLease& lease);
     asio::awaitable<void> stream_wal(WalSource& source, const SlotLease* lease);
     WalSource::Handlers handlers_of(const SlotLease* lease);
     asio::awaitable<void> run_stream(StreamSource& source, const IncomingLog& log, const std::string& slot);
     asio::awaitable<void> wait_until_readable(log::WalPosition start);
+    [[noreturn]] void fail_stream(const std::exception_ptr& failure) const;
     void note_status(const protocol::StandbyStatusUpdate& status) const;
     [[noreturn]] static void throw_invalidated(const SlotLease& lease);
 
+    const Wal& known_wal() const;
     Wal& permitted_wal() const;
     Wal& wal() const;
+    Feed* find_home_feed() const;
     Feed& home_feed() const;
     Feed& feed_for(const std::vector<std::string>& publications) const;
-    bool is_in_database(const Slot& slot) const;
+    bool may_use(const Slot& slot) const;
+    std::optional<Slot> permitted_slot(const std::string& name) const;
     const SlotLease* own_temporary_slot(const std::string& name) const;
     void check_logical() const;
+    void check_encoding() const;
+    void check_transaction(const protocol::ReplicationCommand& command) const;
+    std::string own_upstream_slot();
     UpstreamFacts facts() const;
     std::optional<UpstreamFacts> known_facts() const;
     bool is_of_wal() const;
@@ -99,10 +118,12 @@ class Session : public std::enable_shared_from_this<Session> {
     SessionList::Identity identity_;
     std::unique_ptr<PassThrough> upstream_;
     std::vector<SlotLease> temporary_slots_;
+    int upstream_slots_ = 0;               // that were made for this session
     ReplicationStream* stream_ = nullptr;  // while one runs
     bool is_running_query_ = false;
     bool is_search_path_reset_ = false;  // by the client, for upstream_ too once that is there
     bool is_stopping_ = false;
+    bool is_cancelled_ = false;  // the query that runs
 };
 
 }  // namespace pgcascade::relay

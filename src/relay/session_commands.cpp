@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <exception>
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -10,6 +11,7 @@
 #include <pgcascade/error.hpp>
 
 #include "base/clock.hpp"
+#include "base/file.hpp"
 #include "relay/answers.hpp"
 #include "relay/blocking.hpp"
 #include "relay/relay_tables.hpp"
@@ -20,6 +22,7 @@ namespace pgcascade::relay {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAgain{100};
+constexpr const char* kObjectInUse = "55006";
 
 [[noreturn]] void refuse(const std::string& what) {
     throw ServerError(what, "0A000");
@@ -29,6 +32,14 @@ constexpr std::chrono::milliseconds kLookAgain{100};
 std::string segment_size_text(std::uint64_t bytes) {
     const std::uint64_t megabytes = bytes >> 20;
     return megabytes >= 1024 ? fmt::format("{}GB", megabytes / 1024) : fmt::format("{}MB", megabytes);
+}
+
+// A setting's name is known in any case.
+bool is_same_setting(std::string_view one, std::string_view other) {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(), [](char left, char right) {
+        return std::tolower(static_cast<unsigned char>(left)) ==
+               std::tolower(static_cast<unsigned char>(right));
+    });
 }
 
 }  // namespace
@@ -43,8 +54,11 @@ asio::awaitable<void> Session::run(protocol::Show command) {
     if (append_relay_table(wire_.out(), command.setting, relay_)) co_return;
     const UpstreamFacts known = facts();
     const std::string text = to_string(protocol::ReplicationCommand{command});
-    if (const auto found = known.parameters.find(command.setting); found != known.parameters.end())
-        append_show(wire_.out(), command.setting, found->second);
+    const auto found = std::find_if(known.parameters.begin(), known.parameters.end(), [&](const auto& one) {
+        return is_same_setting(one.first, command.setting);
+    });
+    if (found != known.parameters.end())
+        append_show(wire_.out(), found->first, found->second);
     else if (command.setting == "data_directory_mode")
         append_show(wire_.out(), command.setting, "0700");
     else if (command.setting == "wal_segment_size" && known.segment_bytes != 0)
@@ -54,7 +68,7 @@ asio::awaitable<void> Session::run(protocol::Show command) {
 }
 
 asio::awaitable<void> Session::run(protocol::ReadReplicationSlot command) {
-    const auto slot = relay_.slots.find(command.slot);
+    const auto slot = permitted_slot(command.slot);
     if (slot && slot->is_logical())
         throw ServerError("cannot use READ_REPLICATION_SLOT with a logical replication slot", "0A000");
     const bool has_wal = slot && slot->position && relay_.wal && relay_.wal->log() != nullptr;
@@ -76,38 +90,55 @@ asio::awaitable<void> Session::run(protocol::CreateReplicationSlot command) {
 asio::awaitable<void> Session::wait_until_free(const std::string& slot) {
     asio::steady_timer timer{wire_.executor()};
     while (!relay_.slots.is_free(slot, pid())) {
+        check_interrupts();
         timer.expires_after(kLookAgain);
         co_await timer.async_wait(asio::use_awaitable);
     }
 }
 
+// Once nobody else has the slot.
+asio::awaitable<void> Session::run_alone(const std::string& slot, const std::function<void()>& work) {
+    for (;;) {
+        co_await wait_until_free(slot);
+        try {
+            co_await change_slots(work);
+            co_return;
+        } catch (const ServerError& refusal) {  // somebody was quicker
+            if (refusal.sqlstate() != kObjectInUse) throw;
+        }
+    }
+}
+
+// What goes to disk. Where that fails for another reason than want of room, the relay must end: what the disk
+// holds is unknown from then on.
+asio::awaitable<void> Session::change_slots(const std::function<void()>& work) {
+    try {
+        co_await run_blocking(relay_.for_disk, work);
+    } catch (const SystemError& problem) {
+        if (!is_out_of_room(problem)) relay_.fail(std::current_exception());
+        throw;
+    }
+}
+
 asio::awaitable<void> Session::run(protocol::DropReplicationSlot command) {
-    if (command.wait) co_await wait_until_free(command.slot);
+    static_cast<void>(permitted_slot(command.slot));
     const auto is_it = [&](const SlotLease& lease) { return lease.slot() == command.slot; };
-    const auto drop = [&] { relay_.slots.drop(command.slot, pid()); };
+    const std::function<void()> drop = [&] { relay_.slots.drop(command.slot, pid()); };
     if (own_temporary_slot(command.slot) != nullptr)
         std::erase_if(temporary_slots_, is_it);
+    else if (command.wait)
+        co_await run_alone(command.slot, drop);
     else
-        co_await run_blocking(relay_.blocking, drop);
+        co_await change_slots(drop);
     protocol::append_command_complete(wire_.out(), "DROP_REPLICATION_SLOT");
 }
 
 asio::awaitable<void> Session::run(protocol::AlterReplicationSlot command) {
-    SlotChange change;
-    for (const auto& option : command.options) {
-        const bool value = is_true(option.value.value_or("true"));
-        if (option.name == "failover")
-            change.failover = value;
-        else if (option.name == "two_phase" && !value)
-            change.two_phase = value;
-        else if (option.name == "two_phase")
-            refuse("two-phase commit is not supported by this relay");
-        else
-            throw ServerError(fmt::format("unrecognized option: {}", option.name), "42601");
-    }
-    co_await wait_until_free(command.slot);
-    const auto alter = [&] { relay_.slots.alter(command.slot, pid(), change); };
-    co_await run_blocking(relay_.blocking, alter);
+    const SlotChange change = read_options(command);
+    if (change.two_phase.value_or(false)) refuse("two-phase commit is not supported by this relay");
+    static_cast<void>(permitted_slot(command.slot));
+    const std::function<void()> alter = [&] { relay_.slots.alter(command.slot, pid(), change); };
+    co_await run_alone(command.slot, alter);
     protocol::append_command_complete(wire_.out(), "ALTER_REPLICATION_SLOT");
 }
 
@@ -127,13 +158,14 @@ asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLo
         info.sent = sent;
         info.slot = slot;
     });
-    std::optional<protocol::Report> last_words;
     wire_.count_sent_in(&log.traffic.sent_bytes);
     stream_ = &stream;
+    std::exception_ptr failure;
+    auto end = ReplicationStream::End::kDone;
     try {
-        co_await stream.run();
-    } catch (const Error& problem) {
-        last_words = report_of(problem, "FATAL");
+        end = co_await stream.run();
+    } catch (...) {
+        failure = std::current_exception();
     }
     stream_ = nullptr;
     wire_.count_sent_in(nullptr);
@@ -142,7 +174,24 @@ asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLo
         info.sent = nullptr;
         info.written = info.flushed = info.applied = {};
     });
-    if (last_words) throw SessionEnd{*last_words};
+    if (failure) fail_stream(failure);
+    if (end != ReplicationStream::End::kStopped) co_return;
+    protocol::append_command_complete(wire_.out(), "COPY 0");
+    co_await wire_.flush();
+    throw SessionEnd{};
+}
+
+// An error ends the stream and leaves the connection, as with a walsender; but not where part of a message is
+// out, nor where the client has broken the protocol, or says nothing any more.
+void Session::fail_stream(const std::exception_ptr& failure) const {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const ServerError&) {
+        if (wire_.is_whole()) throw;
+        throw boost::system::system_error{asio::error::connection_aborted};
+    } catch (const Error& problem) {
+        throw SessionEnd{report_of(problem, "FATAL")};
+    }
 }
 
 void Session::note_status(const protocol::StandbyStatusUpdate& status) const {
@@ -163,12 +212,16 @@ void Session::throw_invalidated(const SlotLease& lease) {
 asio::awaitable<void> Session::run(protocol::Sql command) {
     if (client_.replication == Client::Replication::kPhysical)
         refuse("cannot execute SQL commands in WAL sender for physical replication");
-    if (!is_search_path_reset(command.text) || upstream_) {
-        co_await pass_through(command.text);
-        co_return;
+    if (upstream_) co_return co_await pass_through(command.text);
+    if (is_search_path_reset(command.text)) {
+        is_search_path_reset_ = true;  // upstream() sees to it
+        co_return append_search_path_reset(wire_.out());
     }
-    is_search_path_reset_ = true;  // upstream() sees to it
-    append_search_path_reset(wire_.out());
+    if (const auto slot = slot_of_synchronization(command.text); slot && relay_.wal) {
+        const auto found = relay_.slots.find(*slot);
+        co_return append_slot_synchronization(wire_.out(), found && !found->is_logical());
+    }
+    co_await pass_through(command.text);
 }
 
 // -- What only the upstream knows --
@@ -177,14 +230,15 @@ asio::awaitable<PassThrough*> Session::upstream() {
     if (client_.replication == Client::Replication::kNone)
         throw ServerError(
             "a relay is no database: it has replication commands, and SHOW pgcascade.slots, "
-            "pgcascade.sessions and pgcascade.feeds",
+            "pgcascade.sessions, pgcascade.feeds and pgcascade.wal",
             "0A000", "connect with replication=database to run SQL on the upstream");
     if (!client_.rights.pass_through)
         throw ServerError(
             fmt::format("permission denied: user \"{}\" may not run SQL on the upstream", client_.user),
             "42501", "set pass_through = true for this user in the relay's users file");
+    check_encoding();
     if (!upstream_ && client_.replication == Client::Replication::kPhysical) {
-        auto opened = co_await PassThrough::open(relay_.blocking, wal().config().upstream.conninfo,
+        auto opened = co_await PassThrough::open(relay_.for_upstream, wal().config().upstream.conninfo,
                                                  postgres::Replication::kPhysical);
         upstream_ = std::move(opened);
     }
@@ -193,7 +247,8 @@ asio::awaitable<PassThrough*> Session::upstream() {
         // A session such as the client asked for here: a copy is written as the subscriber reads it.
         postgres::Conninfo conninfo = home_feed().config().upstream.conninfo;
         if (!client_.options.empty()) conninfo = conninfo.with("options", client_.options);
-        auto opened = co_await PassThrough::open(relay_.blocking, conninfo, postgres::Replication::kDatabase);
+        auto opened =
+            co_await PassThrough::open(relay_.for_upstream, conninfo, postgres::Replication::kDatabase);
         upstream_ = std::move(opened);
         if (is_search_path_reset_) co_await upstream_->command(secure);
     }
@@ -206,6 +261,8 @@ asio::awaitable<void> Session::pass_through(const std::string& sql) {
         co_await server->run(sql, wire_);
     } catch (const ConnectionError& problem) {
         throw SessionEnd{report_of(problem, "FATAL")};  // part of an answer may be sent already
+    } catch (const ProtocolError& problem) {
+        throw SessionEnd{report_of(problem, "FATAL")};  // the upstream waits for the rest of a copy
     }
 }
 

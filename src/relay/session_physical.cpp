@@ -22,9 +22,19 @@ namespace {
 constexpr std::chrono::seconds kPatienceWithUpstream{5};
 constexpr std::chrono::milliseconds kLookAgain{20};
 
+void check_is_reached(const Wal& relayed) {
+    if (relayed.log() == nullptr || relayed.log()->readable().timeline.value == 0)
+        throw ServerError("the relay has not reached its upstream yet", "57P03", relayed.problem());
+}
+
 }  // namespace
 
 // -- Whose WAL it is --
+
+// For whoever only asks how the relay is, too.
+const Wal& Session::known_wal() const {
+    return client_.replication == Client::Replication::kNone ? *relay_.wal : permitted_wal();
+}
 
 Wal& Session::permitted_wal() const {
     if (!relay_.wal)
@@ -38,13 +48,16 @@ Wal& Session::permitted_wal() const {
 
 Wal& Session::wal() const {
     Wal& relayed = permitted_wal();
-    if (relayed.log() == nullptr || relayed.log()->readable().timeline.value == 0)
-        throw ServerError("the relay has not reached its upstream yet", "57P03", relayed.problem());
+    check_is_reached(relayed);
     return relayed;
 }
 
 Lsn Session::own_position() const {
-    if (is_of_wal()) return wal().log()->readable().lsn;
+    if (is_of_wal()) {
+        const Wal& relayed = known_wal();
+        check_is_reached(relayed);
+        return relayed.log()->readable().lsn;
+    }
     return home_feed().mark().upto;
 }
 
@@ -66,15 +79,11 @@ asio::awaitable<void> Session::run(protocol::TimelineHistory command) {
 // would give up the new slot at once.
 asio::awaitable<void> Session::create_physical_slot(const protocol::CreateReplicationSlot& command) {
     const Wal& relayed = wal();
-    bool reserves = false;
-    for (const auto& option : command.options) {
-        if (option.name != "reserve_wal")
-            throw ServerError(fmt::format("unrecognized option: {}", option.name), "42601");
-        reserves = is_true(option.value.value_or("true"));
-    }
-    const auto create = [&] {
-        NewSlot wanted{.name = command.slot, .position = reserves ? relayed.kept_from() : Lsn{}};
-        SlotLease lease;
+    const bool reserves = read_options(command).reserve_wal;
+    SlotLease lease;
+    const std::function<void()> create = [&] {
+        const NewSlot wanted{
+            .name = command.slot, .owner = client_.user, .position = reserves ? relayed.kept_from() : Lsn{}};
         if (command.temporary) {
             lease = relay_.slots.create_temporary(wanted, pid());
         } else {
@@ -83,9 +92,8 @@ asio::awaitable<void> Session::create_physical_slot(const protocol::CreateReplic
         }
         // What was removed before the log keeper could see the slot.
         if (reserves) lease.advance(relayed.log()->begin().lsn);
-        return lease;
     };
-    SlotLease lease = co_await run_blocking(relay_.blocking, create);
+    co_await change_slots(create);
     Slot made = relay_.slots.find(command.slot).value_or(Slot{});
     if (command.temporary) temporary_slots_.push_back(std::move(lease));
     made.position = {};  // a physical slot is consistent anywhere, and says 0/0
@@ -99,7 +107,7 @@ asio::awaitable<void> Session::run(protocol::StartPhysicalReplication command) {
     SlotLease acquired;
     const SlotLease* lease = nullptr;
     if (command.slot) {
-        const auto slot = relay_.slots.find(*command.slot);
+        const auto slot = permitted_slot(*command.slot);
         if (slot && slot->is_logical())
             throw ServerError("cannot use a logical replication slot for physical replication", "55000");
         lease = own_temporary_slot(*command.slot);
@@ -152,18 +160,22 @@ asio::awaitable<void> Session::stream_wal(WalSource& source, const SlotLease* le
 // -- Base backups --
 
 asio::awaitable<void> Session::run(protocol::BaseBackup command) {
+    const std::string text = to_string(protocol::ReplicationCommand{command});
+    co_await pass_backup_through(text);
+}
+
+// The upstream keeps it for the backup that follows on the same connection.
+asio::awaitable<void> Session::run(protocol::UploadManifest command) {
+    const std::string text = to_string(protocol::ReplicationCommand{command});
+    co_await pass_backup_through(text);
+}
+
+asio::awaitable<void> Session::pass_backup_through(const std::string& command) {
     if (client_.replication != Client::Replication::kPhysical)
         throw ServerError("a relay passes base backups through on connections for physical replication only",
                           "0A000", "connect with replication=true");
     static_cast<void>(wal());
-    const std::string text = to_string(protocol::ReplicationCommand{command});
-    co_await pass_through(text);
-}
-
-asio::awaitable<void> Session::run(protocol::UploadManifest) {
-    throw ServerError("a relay makes no incremental backups", "0A000",
-                      "make a full one through the relay, or an incremental one from its upstream");
-    co_return;
+    co_await pass_through(command);
 }
 
 }  // namespace pgcascade::relay

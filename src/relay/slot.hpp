@@ -21,7 +21,9 @@ struct Slot {
 
     std::string name;
     Kind kind = Kind::kPhysical;
-    std::string feed;  // logical
+    std::string database;  // logical: of the upstream; each of its feeds may be read through the slot
+    std::string feed;      // logical: the one that was read through it last; empty: none yet
+    std::string owner;     // the user who made it
     // restart_lsn of a physical slot, confirmed_flush_lsn of a logical one. 0/0: it holds nothing yet.
     Lsn position;
     Lsn persisted;           // what of it is on disk; 0/0 for a temporary slot
@@ -38,6 +40,14 @@ struct Slot {
 
     bool is_logical() const { return kind == Kind::kLogical; }
     bool is_invalidated() const { return !invalidation_reason.empty(); }
+
+    // What has to be kept for it, whatever crash may come; 0/0: nothing. A temporary slot needs nothing after
+    // a crash. Nor does one that has never been saved with a position, but its downstream relies on it by
+    // now.
+    Lsn needs() const {
+        if (is_invalidated()) return {};
+        return persisted ? persisted : position;
+    }
 };
 
 using Slots = std::map<std::string, Slot, std::less<>>;  // by name

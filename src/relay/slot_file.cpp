@@ -14,9 +14,9 @@ namespace pgcascade::relay {
 
 namespace {
 
-constexpr std::string_view kHeader = "pgcascade slots 2";
+constexpr std::string_view kHeader = "pgcascade slots 3";
 constexpr std::string_view kNothing = "-";
-constexpr std::size_t kColumns = 10;
+constexpr std::size_t kColumns = 12;
 
 std::string closing_line(std::string_view before) {
     return fmt::format("crc32c {:08X}\n", crc32c(before));
@@ -51,29 +51,68 @@ std::optional<std::uint64_t> parse_transaction(std::string_view text) {
     return static_cast<std::uint64_t>(*number);
 }
 
+bool is_plain(char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+           byte == '_';
+}
+
+// So that a name is one word, and never "-".
+std::string encode(std::string_view name) {
+    if (name.empty()) return std::string{kNothing};
+    std::string word;
+    for (const char byte : name)
+        word += is_plain(byte) ? std::string{byte} : fmt::format("%{:02X}", static_cast<unsigned char>(byte));
+    return word;
+}
+
+std::optional<std::string> decode(std::string_view word) {
+    if (word == kNothing) return std::string{};
+    std::string name;
+    for (std::size_t at = 0; at < word.size(); ++at) {
+        if (word[at] != '%') {
+            if (!is_plain(word[at])) return std::nullopt;
+            name += word[at];
+            continue;
+        }
+        unsigned byte = 0;
+        const std::string_view digits = word.substr(at + 1, 2);
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+        if (digits.size() != 2 || error != std::errc{} || end != digits.data() + 2) return std::nullopt;
+        name += static_cast<char>(byte);
+        at += 2;
+    }
+    return name;
+}
+
 std::optional<Slot> parse_line(std::string_view line) {
     const std::vector<std::string_view> column = split(line, ' ');
     if (column.size() != kColumns) return std::nullopt;
     const auto is_flag = [](std::string_view text) { return text == "yes" || text == "no"; };
     const bool is_logical = column[1] == "logical";
-    const auto position = Lsn::parse(column[3]);
-    const auto created = parse_integer(column[6]);
-    const auto xmin = parse_transaction(column[8]);
-    const auto catalog_xmin = parse_transaction(column[9]);
-    if (!is_slot_name(column[0]) || (!is_logical && column[1] != "physical") || !position ||
-        is_slot_name(column[2]) != is_logical || !is_flag(column[4]) || !is_flag(column[5]) || !created ||
-        !xmin || !catalog_xmin)
+    const auto database = decode(column[2]);
+    const bool has_feed = column[3] != kNothing;
+    const auto owner = decode(column[4]);
+    const auto position = Lsn::parse(column[5]);
+    const auto created = parse_integer(column[8]);
+    const auto xmin = parse_transaction(column[10]);
+    const auto catalog_xmin = parse_transaction(column[11]);
+    if (!is_slot_name(column[0]) || (!is_logical && column[1] != "physical") || !database || !owner ||
+        !position || database->empty() == is_logical ||
+        (has_feed && !(is_logical && is_slot_name(column[3]))) || !is_flag(column[6]) ||
+        !is_flag(column[7]) || !created || !xmin || !catalog_xmin)
         return std::nullopt;
 
     Slot slot;
     slot.name = column[0];
     slot.kind = is_logical ? Slot::Kind::kLogical : Slot::Kind::kPhysical;
-    if (is_logical) slot.feed = column[2];
+    slot.database = *database;
+    if (has_feed) slot.feed = column[3];
+    slot.owner = *owner;
     slot.position = slot.persisted = *position;
-    slot.two_phase = column[4] == "yes";
-    slot.failover = column[5] == "yes";
+    slot.two_phase = column[6] == "yes";
+    slot.failover = column[7] == "yes";
     slot.created = from_postgres_time(*created);
-    if (column[7] != kNothing) slot.invalidation_reason = column[7];
+    if (column[9] != kNothing) slot.invalidation_reason = column[9];
     slot.horizon = slot.persisted_horizon = {*xmin, *catalog_xmin};
     return slot;
 }
@@ -86,11 +125,11 @@ std::string to_text(const Slots& slots) {
     std::string text = fmt::format("{}\n", kHeader);
     for (const auto& [name, slot] : slots) {
         if (slot.temporary) continue;
-        text +=
-            fmt::format("{} {} {} {} {} {} {} {} {} {}\n", name, slot.is_logical() ? "logical" : "physical",
-                        or_nothing(slot.feed), slot.position.to_string(), word(slot.two_phase),
-                        word(slot.failover), to_postgres_time(slot.created),
-                        or_nothing(slot.invalidation_reason), slot.horizon.xmin, slot.horizon.catalog_xmin);
+        text += fmt::format(
+            "{} {} {} {} {} {} {} {} {} {} {} {}\n", name, slot.is_logical() ? "logical" : "physical",
+            encode(slot.database), or_nothing(slot.feed), encode(slot.owner), slot.position.to_string(),
+            word(slot.two_phase), word(slot.failover), to_postgres_time(slot.created),
+            or_nothing(slot.invalidation_reason), slot.horizon.xmin, slot.horizon.catalog_xmin);
     }
     return text + closing_line(text);
 }

@@ -10,19 +10,12 @@
 
 #include "base/clock.hpp"
 #include "base/file.hpp"
+#include "relay/refusal.hpp"
 #include "relay/slot_file.hpp"
 
 namespace pgcascade::relay {
 
 namespace {
-
-// What retention has to keep for it; 0/0: nothing.
-Lsn needed_by(const Slot& slot) {
-    if (slot.is_invalidated()) return {};
-    // A temporary slot needs nothing after a crash. Nor does one that has never been saved with a position,
-    // but its downstream relies on it by now.
-    return slot.persisted ? slot.persisted : slot.position;
-}
 
 bool is_free_for(const Slot& slot, int pid) {
     return slot.active_pid == 0 || (slot.temporary && slot.active_pid == pid);
@@ -119,25 +112,6 @@ std::optional<Slot> SlotStore::find(std::string_view name) const {
     return found->second;
 }
 
-template <class Filter>
-std::optional<Lsn> SlotStore::oldest(const Filter& filter) const {
-    const std::lock_guard lock{mutex_};
-    std::optional<Lsn> oldest;
-    for (const auto& [name, slot] : slots_) {
-        const Lsn needed = needed_by(slot);
-        if (needed && filter(slot) && (!oldest || needed < *oldest)) oldest = needed;
-    }
-    return oldest;
-}
-
-std::optional<Lsn> SlotStore::oldest_persisted(std::string_view feed) const {
-    return oldest([&](const Slot& slot) { return slot.is_logical() && slot.feed == feed; });
-}
-
-std::optional<Lsn> SlotStore::oldest_persisted_physical() const {
-    return oldest([](const Slot& slot) { return !slot.is_logical(); });
-}
-
 bool SlotStore::is_free(std::string_view name, int pid) const {
     const auto slot = find(name);
     return !slot || is_free_for(*slot, pid);
@@ -190,13 +164,14 @@ Slot SlotStore::made(const NewSlot& wanted) const {
     if (slots_.size() >= kMostSlots)
         throw ServerError("all replication slots are in use", "53400",
                           fmt::format("Free one; the relay has at most {}.", kMostSlots));
-    if (is_slot_name(wanted.feed) != (wanted.kind == Slot::Kind::kLogical))
+    if (wanted.database.empty() == (wanted.kind == Slot::Kind::kLogical))
         throw Error(
-            fmt::format("slot \"{}\": a logical slot is of a feed, a physical one of none", wanted.name));
+            fmt::format("slot \"{}\": a logical slot is of a database, a physical one of none", wanted.name));
     Slot slot;
     slot.name = wanted.name;
     slot.kind = wanted.kind;
-    slot.feed = wanted.feed;
+    slot.database = wanted.database;
+    slot.owner = wanted.owner;
     slot.position = wanted.position;
     slot.two_phase = wanted.two_phase;
     slot.failover = wanted.failover;
@@ -232,10 +207,18 @@ SlotLease SlotStore::acquire(std::string_view name, int pid) {
     const std::lock_guard lock{mutex_};
     Slot& slot = free_for(name, pid);
     if (slot.is_invalidated())
-        throw ServerError(fmt::format("can no longer access replication slot \"{}\"", name), "55000",
-                          fmt::format("This replication slot has been invalidated due to \"{}\".",
-                                      slot.invalidation_reason));
+        throw Refusal(fmt::format("can no longer access replication slot \"{}\"", name), "55000",
+                      fmt::format("This replication slot has been invalidated due to \"{}\".",
+                                  slot.invalidation_reason));
     return hold(slot, pid);
+}
+
+void SlotStore::bind(const SlotLease& lease, const std::string& feed) {
+    const std::lock_guard writing{writing_};
+    commit([&](Slots& slots) {
+        const auto found = slots.find(lease.slot_);
+        if (found != slots.end() && found->second.lease == lease.number_) found->second.feed = feed;
+    });
 }
 
 void SlotStore::alter(std::string_view name, int pid, const SlotChange& change) {

@@ -54,8 +54,9 @@ class SlotLease {
 struct NewSlot {
     std::string name = {};
     Slot::Kind kind = Slot::Kind::kPhysical;
-    std::string feed = {};  // logical
-    Lsn position = {};      // 0/0: a physical slot that holds nothing until it is first advanced
+    std::string database = {};  // logical
+    std::string owner = {};
+    Lsn position = {};  // 0/0: a physical slot that holds nothing until it is first advanced
     bool two_phase = false;
     bool failover = false;
 };
@@ -70,8 +71,8 @@ struct SlotChange {
 // that it had reached.
 //
 // Any thread. What changes the set of slots, or what is durable of one, waits for the disk: create (also of
-// temporary slots), alter, drop, invalidate and save. The rest never does, so event loops may do it. Errors
-// that a client is to be told are ServerErrors in PostgreSQL's words; whatever goes to disk throws
+// temporary slots), bind, alter, drop, invalidate and save. The rest never does, so event loops may do it.
+// Errors that a client is to be told are ServerErrors in PostgreSQL's words; whatever goes to disk throws
 // SystemError, too, and after one that is a failed fsync the process must end. A pid tells one session from
 // all others, and is never 0.
 class SlotStore {
@@ -86,11 +87,6 @@ class SlotStore {
     std::vector<Slot> list() const;  // by name
     std::optional<Slot> find(std::string_view name) const;
 
-    // The position below which no slot of that feed, or no physical slot, will need anything, whatever crash
-    // may come; nothing where no slot needs anything. Invalidated slots need nothing.
-    std::optional<Lsn> oldest_persisted(std::string_view feed) const;
-    std::optional<Lsn> oldest_persisted_physical() const;
-
     // What the standbys of all physical slots need of the upstream's rows.
     StandbyHorizon horizon() const;
 
@@ -103,6 +99,9 @@ class SlotStore {
     // For one session at a time; a temporary slot only for the one that made it. Throws 42704 where it does
     // not exist, 55006 where another session uses it, 55000 where it was invalidated.
     [[nodiscard]] SlotLease acquire(std::string_view name, int pid);
+
+    // From now on, also after a crash, that feed is read through it. Nothing happens where it is gone.
+    void bind(const SlotLease& lease, const std::string& feed);
 
     // As acquire(); 0A000 for a physical slot, or a temporary one with failover.
     void alter(std::string_view name, int pid, const SlotChange& change);
@@ -128,8 +127,6 @@ class SlotStore {
     bool advance(const SlotLease& lease, Lsn position);
     void set_horizon(const SlotLease& lease, const StandbyHorizon& horizon);
     void release(const SlotLease& lease) noexcept;
-    template <class Filter>
-    std::optional<Lsn> oldest(const Filter& filter) const;
 
     // mutex_ must be held.
     Slot* leased(const SlotLease& lease);

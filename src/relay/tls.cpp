@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -48,6 +49,10 @@ Tls load_tls(const TlsFiles& files) {
     if (tls.context->use_private_key_file(files.key.string(), asio::ssl::context::pem, problem))
         throw ConfigError("can't use the key " + files.key.string() + ": " + problem.message(),
                           "it has to be the certificate's key, a PEM file without a passphrase");
+    if (SSL_CTX_check_private_key(tls.context->native_handle()) != 1)
+        throw ConfigError(fmt::format("the key {} is not that of the certificate {}", files.key.string(),
+                                      files.certificate.string()),
+                          "write both anew, or name the two that belong together");
     tls.binding = binding_of(tls.context->native_handle());
     return tls;
 }

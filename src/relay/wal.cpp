@@ -123,8 +123,8 @@ void Wal::remove_before(std::optional<Lsn> needed) {
     log()->remove_before(std::min(kept, needed.value_or(kept)));
 }
 
-bool Wal::has_nothing_before(Lsn needed) const {
-    return log() == nullptr || log()->durable().timeline.value == 0 || needed >= kept_from();
+bool Wal::is_held_at(Lsn position) const {
+    return log() != nullptr && log()->durable().timeline.value != 0 && position < kept_from();
 }
 
 const char* Wal::way_back() const {

@@ -52,7 +52,7 @@ class Wal : public IncomingLog {
     std::uint64_t bytes() const override;
     bool sync() override;
     void remove_before(std::optional<Lsn> needed) override;
-    bool has_nothing_before(Lsn needed) const override;
+    bool is_held_at(Lsn position) const override;
     const char* way_back() const override;
 
   private:

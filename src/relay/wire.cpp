@@ -38,17 +38,25 @@ void send_at_once(Wire::Socket& socket) {
     throw boost::system::system_error{error_number, boost::system::system_category()};
 }
 
+// A client whose host is gone without a word is noticed even where it streams nothing, as by a server.
+void notice_dead_peers(Wire::Socket& socket) {
+    boost::system::error_code not_of_this_kind;
+    socket.set_option(asio::socket_base::keep_alive{true}, not_of_this_kind);
+}
+
 }  // namespace
 
 Wire::Wire(Socket socket) : socket_(std::move(socket)), peer_(peer_of(socket_)) {
     socket_.non_blocking(true);
     send_at_once(socket_);
+    notice_dead_peers(socket_);
 }
 
-asio::awaitable<void> Wire::start_tls(asio::ssl::context& context) {
-    auto tls = std::make_unique<asio::ssl::stream<Socket&>>(socket_, context);
-    co_await tls->async_handshake(asio::ssl::stream_base::server, use_awaitable);
-    tls_ = std::move(tls);
+asio::awaitable<void> Wire::start_tls(const Tls& tls) {
+    auto encrypted = std::make_unique<asio::ssl::stream<Socket&>>(socket_, *tls.context);
+    co_await encrypted->async_handshake(asio::ssl::stream_base::server, use_awaitable);
+    tls_ = std::move(encrypted);
+    tls_binding_ = tls.binding;
 }
 
 asio::awaitable<void> Wire::receive_more() {
@@ -58,10 +66,15 @@ asio::awaitable<void> Wire::receive_more() {
     received_.resize(have + std::max(kReadBytes, have));
     const asio::mutable_buffer room = asio::buffer(received_.data() + have, received_.size() - have);
     std::size_t count = 0;
-    if (tls_)
-        count = co_await tls_->async_read_some(room, use_awaitable);
-    else
-        count = co_await socket_.async_read_some(room, use_awaitable);
+    try {
+        if (tls_)
+            count = co_await tls_->async_read_some(room, use_awaitable);
+        else
+            count = co_await socket_.async_read_some(room, use_awaitable);
+    } catch (...) {  // cancelled, perhaps: the next read goes on here
+        received_.resize(have);
+        throw;
+    }
     received_.resize(have + count);
 }
 
@@ -142,6 +155,11 @@ asio::awaitable<std::uint64_t> Wire::send_file(int fd, std::uint64_t offset, std
     }
     is_whole_ = done == bytes || done == 0;
     co_return done;
+}
+
+void Wire::cancel() {
+    boost::system::error_code ignored;
+    socket_.cancel(ignored);
 }
 
 void Wire::close() {

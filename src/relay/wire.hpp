@@ -8,11 +8,11 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 
 #include "protocol/frontend_message.hpp"
 #include "relay/address.hpp"
+#include "relay/tls.hpp"
 
 namespace pgcascade::relay {
 
@@ -28,8 +28,11 @@ class Wire {
     explicit Wire(Socket socket);
 
     // From now on encrypted; throws where the client does not manage the handshake.
-    asio::awaitable<void> start_tls(asio::ssl::context& context);
+    asio::awaitable<void> start_tls(const Tls& tls);
     bool is_encrypted() const { return tls_ != nullptr; }
+
+    // Of the certificate that this client was shown: that of the relay may be another one by now.
+    const std::string& tls_binding() const { return tls_binding_; }
 
     // Views into a buffer: valid until the next read. Throw ProtocolError where the client breaks the
     // protocol, or sends more than `limit` bytes in one message.
@@ -57,6 +60,9 @@ class Wire {
     asio::any_io_executor executor() { return socket_.get_executor(); }
     void close();
 
+    // Whoever reads or writes just now gets operation_aborted; what was received in part is kept.
+    void cancel();
+
   private:
     asio::awaitable<void> receive_more();
     asio::awaitable<void> send(std::string_view bytes);
@@ -64,6 +70,7 @@ class Wire {
 
     Socket socket_;
     std::unique_ptr<asio::ssl::stream<Socket&>> tls_;
+    std::string tls_binding_;
     Address peer_;
     std::string received_;
     std::size_t used_ = 0;  // of it

@@ -19,9 +19,9 @@ class Relay:
         self.program = None
         self.file = directory / "relay.toml"
 
-    def write_file(self, feeds=None, wal=None, wal_settings=None, **settings):
+    def write_file(self, feeds=None, wal=None, wal_settings=None, feed_settings=None, **settings):
         """feeds: {name: (node or Relay, [publications])}; wal: the node or Relay that it comes from; settings: keys of
-        [relay], wal_settings: of [wal], as TOML has them."""
+        [relay], wal_settings and feed_settings: of [wal] and of each feed, as TOML has them."""
         keys = {
             "listen": f'["127.0.0.1:{self.port}"]',
             "directory": f'"{self.directory / "data"}"',
@@ -37,7 +37,8 @@ class Relay:
         for name, (node, publications) in (feeds or {}).items():
             listed = ", ".join(f'"{publication}"' for publication in publications)
             text += f'[feed.{name}]\nupstream = {json.dumps(node.conninfo())}\npublications = [{listed}]\n'
-            text += f'slot = "relay_{name}"\ncreate_slot = true\n'
+            keys = {"slot": f'"relay_{name}"', "create_slot": "true", **(feed_settings or {})}
+            text += "".join(f"{key} = {value}\n" for key, value in keys.items())
         self.file.write_text(text)
 
     def start(self, wait=True, **options):

@@ -1,5 +1,6 @@
 """pgcascade relay: real clients and real subscribers behind it get what the upstream committed, once each."""
 
+import io
 import subprocess
 import threading
 
@@ -177,6 +178,28 @@ def test_stock_clients_get_from_the_relay_what_they_get_from_the_primary(primary
     assert by_psycopg2(relay, "driver", "pub", until) == expected
     recvlogical(relay, "--slot", "tool", "--drop-slot")
     assert slots(relay) == {"driver": False}
+
+
+def test_messages_come_to_who_asks_for_them(nodes, shop, relay, directory, version):
+    relay.write_file({"shop": (shop, ["pub"])}, feed_settings={"messages": "true"})
+    relay.start()
+    for node in (shop, relay):
+        create_slot(node, "all")
+        create_slot(node, "rows")
+    subscriber = nodes.primary("subscriber", version=version)
+    subscriber.psql(SHOP)
+    subscribe(subscriber, relay, "copy_data = false")
+    message = "SELECT pg_logical_emit_message({}, 'note', '{}');"
+    shop.psql(message.format("false", "alone"))
+    shop.psql(f"BEGIN; {message.format('true', 'only')} COMMIT; INSERT INTO item VALUES (1, 'one');")
+    shop.psql(f"BEGIN; {message.format('true', 'first')} INSERT INTO item VALUES (2, 'two'); {message.format('true', 'last')} COMMIT;")
+    shop.psql(message.format("false", "between") + "INSERT INTO item VALUES (3, 'three');")
+    until = shop.current_lsn()
+    for slot, asked in (("all", {"messages": "true"}), ("rows", {})):
+        expected = by_pg_recvlogical(shop, slot, "pub", until, directory, **asked)
+        assert by_pg_recvlogical(relay, slot, "pub", until, relay.directory, **asked) == expected
+        assert sum(change["op"] == "message" for change in expected) == (5 if asked else 0)
+    wait_for_same_rows(subscriber, shop)
 
 
 @pytest.mark.at_least(16)
@@ -400,6 +423,16 @@ def test_sql_is_answered_by_the_upstream_to_who_may_ask_it(shop, relay):
     assert answer(connection, "SELECT 1")[0] == "25P02"
     connection.close()
     shop.wait_until("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()", 0)
+
+    copied = "".join(f"{number}\tcopied\t\\N\n" for number in range(1001, 21_001))
+    with for_replication(relay) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY item FROM STDIN", io.StringIO(copied))
+        assert cursor.rowcount == 20_000
+        for wrong in ("1001\tagain\t\\N\n" + copied, "no number\n"):
+            with pytest.raises(psycopg2.errors.lookup("23505" if "again" in wrong else "22P02")):
+                cursor.copy_expert("COPY item FROM STDIN", io.StringIO(wrong))
+        assert answer(connection, "SELECT count(*) FROM item WHERE name = 'copied'") == [(20_000,)]
+    connection.close()
 
     secure = "SELECT pg_catalog.set_config('search_path', '', false)"
     [known, local, refused] = answers(relay, secure, "SHOW server_version", "SELECT 1", user="reader")

@@ -107,6 +107,29 @@ def test_user_reads_the_feeds_that_are_his(shop, relay):
     assert refused[0] == "42704" and sql[0] == "42501" and streams == "it streams"
 
 
+def test_slot_is_for_who_may_read_its_feed(shop, relay):
+    shop.execute("CREATE PUBLICATION sales FOR TABLE sale")
+    write_users(relay, seller='feeds = ["sales"]', buyer="", standby="feeds = []\nphysical = true")
+    feeds = {"shop": (shop, ["pub"]), "sales": (shop, ["sales"])}
+    relay.write_file(feeds, wal=shop, users='"users.toml"', trust="[]")
+    relay.start()
+    wait_for(lambda: relay.program.stderr().count("receiving from") == 3)
+    as_user = lambda name: {"user": name, "password": PASSWORD}
+    answers(relay, "CREATE_REPLICATION_SLOT bought LOGICAL pgoutput (SNAPSHOT 'nothing')", **as_user("buyer"))
+    answers(relay, "CREATE_REPLICATION_SLOT eu PHYSICAL", physical=True, **as_user("standby"))
+    attempts = {
+        "bought": ["START_REPLICATION SLOT bought LOGICAL 0/0 (proto_version '1', publication_names 'sales')"]
+        + ["READ_REPLICATION_SLOT bought", "ALTER_REPLICATION_SLOT bought (FAILOVER true)", "DROP_REPLICATION_SLOT bought WAIT"],
+        "eu": ["READ_REPLICATION_SLOT eu", "DROP_REPLICATION_SLOT eu"],
+    }
+    for slot, commands in attempts.items():
+        refused = ("42501", f'permission denied: user "seller" may not use replication slot "{slot}"')
+        for command in commands:
+            assert answers(relay, command, **as_user("seller")) == [refused], command
+    assert answers(relay, "DROP_REPLICATION_SLOT bought", **as_user("buyer")) == ["DROP_REPLICATION_SLOT"]
+    assert answers(relay, "DROP_REPLICATION_SLOT eu", physical=True, **as_user("standby")) == ["DROP_REPLICATION_SLOT"]
+
+
 # -- TLS --------------------------------------------------------------------------------------------------------
 
 
@@ -129,7 +152,19 @@ def test_over_tls_logins_are_bound_to_the_certificate_and_subscriptions_work(nod
     assert "password authentication failed" in refusal(relay, "secured", sslmode="disable")
     assert "password authentication failed" in refusal(relay, "alice", "wrong", sslmode="require")
 
+    # A key of another certificate: nothing changes, the users neither.
+    old_key = key.read_bytes()
     make_certificate(relay.directory)
+    new_key = key.read_bytes()
+    key.write_bytes(old_key)
+    write_users(relay, eve="")
+    relay.reload("stay as they were")
+    assert "can't use the key" in relay.program.stderr()
+    assert "password authentication failed" in refusal(relay, "eve")
+    enter(relay, "secured", sslmode="require", channel_binding="require")
+
+    write_users(relay, **users)
+    key.write_bytes(new_key)
     relay.reload()
     enter(relay, "alice", sslmode="verify-full", sslrootcert=certificate, channel_binding="require")
 

@@ -1,6 +1,7 @@
 """pgcascade relay, for WAL: PostgreSQL's own tools, psycopg2 and pgcascade itself work behind it as behind a server."""
 
 import filecmp
+import io
 import json
 import signal
 import subprocess
@@ -99,6 +100,26 @@ def test_clone_through_the_relay_makes_a_standby_of_it(nodes, primary, wal_relay
     fill(primary, 1001, 2000)
     wait_for_items(node, 2000)
     assert same_table(node, primary)
+
+
+@pytest.mark.at_least(17)
+def test_incremental_backup_goes_through_the_relay(nodes, primary, wal_relay, pgcascade):
+    primary.append_conf({"summarize_wal": "on"})
+    primary.reload()
+    fill(primary, 1, 10_000)
+    node = nodes.reserve("full", primary.version)
+    pgcascade("clone", wal_relay.conninfo(dbname=None), node.data_directory).expect(0)
+    fill(primary, 10_001, 10_100)
+    primary.execute("CHECKPOINT")
+    connection = for_replication(wal_relay, physical=True)
+    cursor = connection.cursor()
+    with open(node.data_directory / "backup_manifest", "rb") as manifest:
+        cursor.copy_expert("UPLOAD_MANIFEST", manifest)
+    backup = io.BytesIO()
+    cursor.copy_expert("BASE_BACKUP (INCREMENTAL, CHECKPOINT 'fast', WAIT 0)", backup)
+    connection.close()
+    assert b"INCREMENTAL FROM LSN: " in backup.getvalue() and b"/INCREMENTAL." in backup.getvalue()
+    assert len(backup.getvalue()) < sum(file.stat().st_size for file in (node.data_directory / "base").rglob("*"))
 
 
 # -- psycopg2 ------------------------------------------------------------------------------------------------------

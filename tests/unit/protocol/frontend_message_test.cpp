@@ -115,6 +115,12 @@ TEST(FrontendMessages, QueryEndsWithItsZeroByte) {
     EXPECT_THROW(parse_query(std::string_view{"SELECT\0 1\0", 10}), ProtocolError);
 }
 
+TEST(FrontendMessages, CopyFailTellsWhy) {
+    EXPECT_EQ(parse_copy_fail(std::string_view{"no more\0", 8}), "no more");
+    EXPECT_THROW(parse_copy_fail("no end"), ProtocolError);
+    EXPECT_THROW(parse_copy_fail(std::string_view{"two\0ends\0", 9}), ProtocolError);
+}
+
 TEST(FrontendMessages, SaslInitialResponseMayHaveNone) {
     const std::string with = ByteWriter{}.c_string("SCRAM-SHA-256").u32(3).bytes("n,,").take();
     EXPECT_EQ(parse_sasl_initial_response(with).mechanism, "SCRAM-SHA-256");

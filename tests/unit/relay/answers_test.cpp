@@ -159,6 +159,8 @@ TEST(Answers, OptionsOfSubscribersAreUnderstood) {
     const PgoutputOptions plain = read_pgoutput_options({kVersion, kNames});
     EXPECT_THAT(plain.publications, ElementsAre("shop"));
     EXPECT_FALSE(plain.only_local);
+    EXPECT_FALSE(plain.messages);
+    EXPECT_TRUE(read_pgoutput_options({kVersion, kNames, {"messages", std::nullopt}}).messages);
     const PgoutputOptions full = read_pgoutput_options({{"proto_version", "1"},
                                                         {"publication_names", "\"One, two\",three , FOUR"},
                                                         {"binary", "true"},
@@ -169,6 +171,72 @@ TEST(Answers, OptionsOfSubscribersAreUnderstood) {
     EXPECT_THAT(full.publications, ElementsAre("One, two", "three", "four"));
     EXPECT_TRUE(full.only_local);
     EXPECT_FALSE(read_pgoutput_options({kVersion, kNames, {"origin", "any"}}).only_local);
+}
+
+namespace {
+
+// What the server refuses, as "SQLSTATE message"; empty where it does not.
+std::string refusal_of_command(const char* text) {
+    try {
+        const protocol::ReplicationCommand command = protocol::parse_command(text);
+        if (const auto* create = std::get_if<protocol::CreateReplicationSlot>(&command))
+            read_options(*create);
+        else
+            read_options(std::get<protocol::AlterReplicationSlot>(command));
+    } catch (const ServerError& problem) {
+        return problem.sqlstate() + " " + problem.what();
+    }
+    return "";
+}
+
+CreateSlotOptions created_with(const char* options) {
+    const auto command = protocol::parse_command(std::string{"CREATE_REPLICATION_SLOT s "} + options);
+    return read_options(std::get<protocol::CreateReplicationSlot>(command));
+}
+
+}  // namespace
+
+TEST(Answers, OptionsOfSlotsAreUnderstoodAsByAWalsender) {
+    using Snapshot = CreateSlotOptions::Snapshot;
+    EXPECT_TRUE(created_with("PHYSICAL RESERVE_WAL").reserve_wal);
+    EXPECT_TRUE(created_with("PHYSICAL (RESERVE_WAL 'TRUE')").reserve_wal);
+    EXPECT_FALSE(created_with("PHYSICAL (RESERVE_WAL off)").reserve_wal);
+    EXPECT_EQ(created_with("LOGICAL pgoutput").snapshot, Snapshot::kExport);
+    EXPECT_FALSE(created_with("LOGICAL pgoutput").names_snapshot);
+    EXPECT_TRUE(created_with("LOGICAL pgoutput EXPORT_SNAPSHOT").names_snapshot);
+    EXPECT_EQ(created_with("LOGICAL pgoutput NOEXPORT_SNAPSHOT").snapshot, Snapshot::kNothing);
+    EXPECT_EQ(created_with("LOGICAL pgoutput (SNAPSHOT 'use', FAILOVER)").snapshot, Snapshot::kUse);
+    EXPECT_TRUE(created_with("LOGICAL pgoutput (FAILOVER 1, TWO_PHASE)").failover);
+
+    const std::string redundant = "42601 conflicting or redundant options";
+    for (const char* command : {"CREATE_REPLICATION_SLOT s PHYSICAL (SNAPSHOT 'use')",
+                                "CREATE_REPLICATION_SLOT s PHYSICAL (FAILOVER)",
+                                "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (RESERVE_WAL)",
+                                "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (FAILOVER, FAILOVER)",
+                                "ALTER_REPLICATION_SLOT s (FAILOVER, FAILOVER)"})
+        EXPECT_EQ(refusal_of_command(command), redundant) << command;
+    for (const char* command : {"CREATE_REPLICATION_SLOT s PHYSICAL (other)",
+                                "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (other 'x')",
+                                "ALTER_REPLICATION_SLOT s (other)"})
+        EXPECT_EQ(refusal_of_command(command), "XX000 unrecognized option: other") << command;
+    EXPECT_EQ(refusal_of_command("CREATE_REPLICATION_SLOT s PHYSICAL (RESERVE_WAL 'yes')"),
+              "42601 reserve_wal requires a Boolean value");
+    EXPECT_THAT(refusal_of_command("CREATE_REPLICATION_SLOT s LOGICAL pgoutput (SNAPSHOT 'none')"),
+                HasSubstr("22023 unrecognized value"));
+}
+
+TEST(Answers, QuestionOfSlotSynchronizationIsKnown) {
+    EXPECT_EQ(slot_of_synchronization("SELECT pg_is_in_recovery(), count(*) = 1 FROM "
+                                      "pg_catalog.pg_replication_slots WHERE slot_type='physical' AND "
+                                      "slot_name='eu_1'"),
+              "eu_1");
+    for (const char* other : {"SELECT pg_is_in_recovery()", "",
+                              "SELECT pg_is_in_recovery(), count(*) = 1 FROM pg_catalog.pg_replication_slots "
+                              "WHERE slot_type='physical' AND slot_name='a' OR 'b'='b'"})
+        EXPECT_FALSE(slot_of_synchronization(other)) << other;
+    std::string out;
+    append_slot_synchronization(out, false);
+    EXPECT_THAT(understood(out).row, ElementsAre(Optional(std::string{"t"}), Optional(std::string{"f"})));
 }
 
 TEST(Answers, OptionsAreRefusedAsByPgoutput) {
@@ -184,7 +252,6 @@ TEST(Answers, OptionsAreRefusedAsByPgoutput) {
         EXPECT_EQ(refusal_of({kVersion, {"publication_names", names}}),
                   "42602 invalid publication_names syntax")
             << names;
-    EXPECT_THAT(refusal_of({kVersion, kNames, {"messages", std::nullopt}}), HasSubstr("0A000"));
     EXPECT_THAT(refusal_of({kVersion, kNames, {"two_phase", "on"}}), HasSubstr("0A000"));
     EXPECT_THAT(refusal_of({kVersion, kNames, {"binary", "perhaps"}}), HasSubstr("42601 binary requires"));
     EXPECT_THAT(refusal_of({kVersion, kNames, {"streaming", "perhaps"}}), HasSubstr("42601"));

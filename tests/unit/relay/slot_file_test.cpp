@@ -21,7 +21,9 @@ Slots some_slots() {
     Slot& orders = slots["orders"];
     orders.name = "orders";
     orders.kind = Slot::Kind::kLogical;
+    orders.database = "my shop-1";
     orders.feed = "shop";
+    orders.owner = "-";
     orders.position = Lsn{0x1A016B3788};
     orders.two_phase = true;
     orders.created = from_postgres_time(757382400000001);
@@ -31,6 +33,12 @@ Slots some_slots() {
     standby.created = from_postgres_time(-1);
     standby.invalidation_reason = "wal_removed";
     standby.horizon = {4294968029, 12};
+    Slot& unread = slots["unread"];
+    unread.name = "unread";
+    unread.kind = Slot::Kind::kLogical;
+    unread.database = "m\xC3\xBCller";
+    unread.owner = "alice";
+    unread.created = from_postgres_time(0);
     Slot& temporary = slots["temporary"];
     temporary.name = "temporary";
     temporary.temporary = true;
@@ -56,19 +64,24 @@ void expect_corrupt(const std::string& text, const std::string& what) {
 
 TEST(SlotFile, LooksAsItsHeaderSays) {
     EXPECT_EQ(to_text(some_slots()),
-              with_crc("pgcascade slots 2\n"
-                       "orders logical shop 1A/16B3788 yes no 757382400000001 - 0 0\n"
-                       "standby physical - 0/0 no yes -1 wal_removed 4294968029 12\n"));
-    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 2\n"));
+              with_crc("pgcascade slots 3\n"
+                       "orders logical my%20shop%2D1 shop %2D 1A/16B3788 yes no 757382400000001 - 0 0\n"
+                       "standby physical - - - 0/0 no yes -1 wal_removed 4294968029 12\n"
+                       "unread logical m%C3%BCller - alice 0/0 no no 0 - 0 0\n"));
+    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 3\n"));
 }
 
 TEST(SlotFile, SlotsComeBack) {
     const Slots slots = parse_slots(to_text(some_slots()), "slots");
-    ASSERT_EQ(slots.size(), 2U);
+    ASSERT_EQ(slots.size(), 3U);
     const Slot& orders = slots.at("orders");
     EXPECT_EQ(orders.name, "orders");
     EXPECT_TRUE(orders.is_logical());
+    EXPECT_EQ(orders.database, "my shop-1");
     EXPECT_EQ(orders.feed, "shop");
+    EXPECT_EQ(orders.owner, "-");
+    EXPECT_EQ(slots.at("unread").database, "m\xC3\xBCller");
+    EXPECT_EQ(slots.at("unread").feed, "");
     EXPECT_EQ(orders.position, Lsn{0x1A016B3788});
     EXPECT_EQ(orders.persisted, orders.position);
     EXPECT_TRUE(orders.two_phase);
@@ -106,21 +119,34 @@ TEST(SlotFile, FileThatIsCutOrHasGrownIsDamaged) {
 TEST(SlotFile, DamageIsNamedWithWhatToDo) {
     expect_corrupt("", "it is cut short");
     expect_corrupt(to_text(some_slots()).replace(20, 1, "X"), "its checksum is wrong");
-    expect_corrupt(with_crc("pgcascade slots 1\n"), "another version");
-    const std::string line = "orders logical shop 1A/16B3788 yes no 757382400000001 - 0 0\n";
-    expect_corrupt(with_crc("pgcascade slots 2\n" + line + line), "line 3 is no slot");
+    expect_corrupt(with_crc("pgcascade slots 2\n"), "another version");
+    const std::string line = "orders logical db shop me 1A/16B3788 yes no 757382400000001 - 0 0\n";
+    expect_corrupt(with_crc("pgcascade slots 3\n" + line + line), "line 3 is no slot");
 }
 
 TEST(SlotFile, LineThatIsNoSlotIsNamed) {
-    for (const char* line :
-         {"", "orders", "orders logical shop 0/1 yes no 1 0 0", "orders logical shop 0/1 yes no 1 - 0 0 -",
-          "Orders logical shop 0/1 yes no 1 - 0 0", "orders virtual shop 0/1 yes no 1 - 0 0",
-          "orders logical - 0/1 yes no 1 - 0 0", "orders physical shop 0/1 yes no 1 - 0 0",
-          "orders logical shop 1 yes no 1 - 0 0", "orders logical shop 0/1 maybe no 1 - 0 0",
-          "orders logical shop 0/1 yes  1 - 0 0", "orders logical shop 0/1 yes no now - 0 0",
-          "orders logical shop 0/1 yes no 1 - x 0", "orders logical shop 0/1 yes no 1 - 0 -1",
-          "orders logical shop 0/1 yes no 1 -"})
-        expect_corrupt(with_crc("pgcascade slots 2\n" + std::string{line} + "\n"), "line 2 is no slot");
+    for (const char* line : {"",
+                             "orders",
+                             "orders logical db shop me 0/1 yes no 1 0 0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 0 -",
+                             "Orders logical db shop me 0/1 yes no 1 - 0 0",
+                             "orders virtual db shop me 0/1 yes no 1 - 0 0",
+                             "orders logical - shop me 0/1 yes no 1 - 0 0",
+                             "orders logical d-b shop me 0/1 yes no 1 - 0 0",
+                             "orders logical d%4 shop me 0/1 yes no 1 - 0 0",
+                             "orders logical d%4g shop me 0/1 yes no 1 - 0 0",
+                             "orders logical db Shop me 0/1 yes no 1 - 0 0",
+                             "orders logical db shop m% 0/1 yes no 1 - 0 0",
+                             "orders physical db - me 0/1 yes no 1 - 0 0",
+                             "orders physical - shop me 0/1 yes no 1 - 0 0",
+                             "orders logical db shop me 1 yes no 1 - 0 0",
+                             "orders logical db shop me 0/1 maybe no 1 - 0 0",
+                             "orders logical db shop me 0/1 yes  1 - 0 0",
+                             "orders logical db shop me 0/1 yes no now - 0 0",
+                             "orders logical db shop me 0/1 yes no 1 - x 0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 -1",
+                             "orders logical db shop me 0/1 yes no 1 -"})
+        expect_corrupt(with_crc("pgcascade slots 3\n" + std::string{line} + "\n"), "line 2 is no slot");
 }
 
 }  // namespace pgcascade::relay
