@@ -26,6 +26,7 @@ class Feed : public IncomingLog {
 
     const std::string& name() const { return config_.name; }
     const FeedConfig& config() const { return config_; }
+    const std::filesystem::path& directory() const { return directory_; }
     log::FeedLog& log() { return log_; }
     const log::FeedLog& log() const { return log_; }
 

@@ -19,6 +19,7 @@
 #include "base/service_manager.hpp"
 #include "relay/directory_lock.hpp"
 #include "relay/feed_receiver.hpp"
+#include "relay/log_check.hpp"
 #include "relay/log_keeper.hpp"
 #include "relay/metrics.hpp"
 #include "relay/server.hpp"
@@ -56,6 +57,20 @@ void raise_file_limit() {
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
+// Clients must not take those that the logs and the slots need: without one the relay would have to end.
+void limit_connections(RelayConfig& config) {
+    constexpr int kReserved = 200;  // segments under way and in use, upstreams, the slots' file
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+    const auto most = static_cast<std::int64_t>(limit.rlim_cur) - kReserved;
+    if (config.connections <= most) return;
+    diagnostics::warning(
+        fmt::format("the relay may have {} files open: it takes {} connections, not {}", limit.rlim_cur,
+                    std::max<std::int64_t>(most, 1), config.connections),
+        "raise the limit of open files (ulimit -n, LimitNOFILE), or lower connections in [relay]");
+    config.connections = static_cast<int>(std::max<std::int64_t>(most, 1));
+}
+
 class Relay {
   public:
     explicit Relay(RelayConfig config);
@@ -71,6 +86,7 @@ class Relay {
     void start_thread(Work work);
     void fail(const std::exception_ptr& failure);
     void start_receiving();
+    std::vector<log::LogPlace> logs_of_before() const;
 
     const DirectoryLock lock_;
     SlotStore slots_;
@@ -138,6 +154,7 @@ void Relay::start_thread(Work work) {
     threads_.emplace_back([this, work] {
         try {
             work();
+        } catch (const Stopped&) {
         } catch (...) {
             fail(std::current_exception());
         }
@@ -169,9 +186,19 @@ void Relay::start_receiving() {
     if (wal_)
         add(*wal_, std::make_unique<WalReceiver>(*wal_, slots_, timeout, stop_receiving_.fd()),
             [](const Slot& slot) { return !slot.is_logical(); });
+    start_thread([this, logs = logs_of_before()] { check_logs(logs, stop_receiving_.fd()); });
     keeper_ = std::make_unique<LogKeeper>(std::move(kept), slots_, state_.config, state_.log_sync_seconds);
     start_thread([this] { keeper_->run(); });
     for (const auto& receiver : receivers_) start_thread([receiver = receiver.get()] { receiver->run(); });
+}
+
+// What an earlier process has left.
+std::vector<log::LogPlace> Relay::logs_of_before() const {
+    std::vector<log::LogPlace> logs;
+    for (const auto& feed : feeds_)
+        logs.push_back({log::LogPlace::Kind::kFeed, feed->name(), feed->directory()});
+    if (wal_ && wal_->log() != nullptr) logs.push_back({log::LogPlace::Kind::kWal, "wal", wal_->directory()});
+    return logs;
 }
 
 void Relay::serve(const RelayOptions& options) {
@@ -211,7 +238,9 @@ void Relay::serve(const RelayOptions& options) {
 
 void run_relay(const RelayOptions& options) {
     raise_file_limit();
-    Relay relay{read_relay_file(options.file)};
+    RelayConfig config = read_relay_file(options.file);
+    limit_connections(config);
+    Relay relay{std::move(config)};
     relay.serve(options);
 }
 

@@ -23,7 +23,7 @@ from relay_clients import (
 )
 from test_relay import relay, subscribe  # noqa: F401 (a fixture)
 from waiting import wait_for
-from workload import SCHEMA, Workload
+from workload import SCHEMA, LargeTransactions, Workload
 
 LARGE = 200_000  # rows
 ROUNDS = int(os.environ.get("PGCASCADE_TEST_ROUNDS", 8))  # of killing somebody
@@ -66,6 +66,8 @@ def write(node, count, what="row"):
 def wait_for_the_same_log(follower, source, dbname="postgres"):
     rows = "SELECT id, item, what FROM item_log ORDER BY id"
     there = lambda: follower.sql(rows, dbname=dbname)
+    count = "SELECT count(*) FROM item_log"
+    wait_for(lambda: follower.value(count, dbname=dbname) >= source.value(count), 60, lambda: f"{follower} to catch up")
     wait_for(lambda: there() == source.sql(rows), 60, lambda: f"{follower}: {difference(there(), source.sql(rows))}")
 
 
@@ -195,9 +197,9 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_is_applied_twice(nodes, v
     applied = lambda: follower.value("SELECT count(*) FROM item_log")
     victims = choose.choices(["relay", "upstream", "subscriber"], weights=[5, 2, 1], k=ROUNDS)
     print(victims)
-    with Workload(source, seed):
+    with Workload(source, seed), LargeTransactions(source, seed):
         for victim in victims:
-            enough = applied() + choose.randrange(1, 200)
+            enough = applied() + choose.randrange(1, 5000)
             wait_for(lambda: applied() > enough, 60, lambda: f"progress after {victims}: {relay.program.finished()}")
             if victim == "relay":
                 relay.kill9()
@@ -298,6 +300,30 @@ def test_torn_tail_is_fetched_again_and_damage_below_it_is_refused(source, follo
     overwrite(index, 40, b"\xff")
     refused = relay.start_program("relay", relay.file).wait()
     assert refused.code == 1 and f"{index}, offset " in refused.stderr
+
+
+def test_damage_to_what_was_settled_long_ago_ends_the_relay(source, relay):
+    relay.write_file({"log": (source, ["log"])}, wal=source, max_bytes='"2 GB"')
+    relay.start()
+    relay.program.wait_for_stderr("wal: receiving from")
+    create_slot(relay, "held")
+    for _ in range(3):
+        write(source, 100_000, "x" * 500)
+        source.execute("SELECT pg_switch_wal()")
+    wait_for_all_received(relay, source)
+    settled = [min((relay.directory / "data/feeds/log").glob("*.frames"))]
+    settled += [min(file for file in (relay.directory / "data/wal").iterdir() if len(file.name) == 24)]
+    relay.stop()
+    for file in settled:
+        with open(file, "rb") as opened:
+            opened.seek(1_000_000)
+            before = opened.read(1)
+        overwrite(file, 1_000_000, bytes([before[0] ^ 1]))
+        refused = relay.start_program("relay", relay.file).wait()
+        assert refused.code == 1
+        assert re.search(re.escape(str(file)) + r", offset \d+: .*though it was on disk", refused.stderr), refused.stderr
+        overwrite(file, 1_000_000, before)
+    relay.start()
 
 
 def test_feed_whose_publications_were_changed_in_the_file_is_refused(source, relay):

@@ -81,6 +81,20 @@ class Workload:
         return next_id + count
 
 
+class LargeTransactions(Workload):
+    """Thousands of rows of item_log each, so that whatever breaks does so in the middle of one."""
+
+    def __init__(self, node, seed, rows=3000):
+        super().__init__(node, seed, sessions=1, rows_max=rows, first_session=9)
+
+    def _transaction(self, connection, choose, number, next_id):
+        with connection, connection.cursor() as cursor:
+            last = next_id + self.rows_max - 1
+            cursor.execute("INSERT INTO item_log (item, what) SELECT i, 'large' FROM generate_series(%s, %s) i", (next_id, last))
+        self.stopping.wait(0.2)  # so that the small ones of others come between
+        return last + 1
+
+
 def large_transaction(node, rows, first_id=1_000_000_000):
     """Rows of 700 bytes, so that few of them fill the buffers between a server and a reader."""
     node.execute(
