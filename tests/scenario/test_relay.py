@@ -425,7 +425,8 @@ def test_sql_is_answered_by_the_upstream_to_who_may_ask_it(shop, relay):
     shop.wait_until("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()", 0)
 
     copied = "".join(f"{number}\tcopied\t\\N\n" for number in range(1001, 21_001))
-    with for_replication(relay) as connection, connection.cursor() as cursor:
+    connection = for_replication(relay)  # "with connection" would begin a transaction
+    with connection.cursor() as cursor:
         cursor.copy_expert("COPY item FROM STDIN", io.StringIO(copied))
         assert cursor.rowcount == 20_000
         for wrong in ("1001\tagain\t\\N\n" + copied, "no number\n"):
