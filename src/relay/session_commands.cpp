@@ -90,9 +90,9 @@ asio::awaitable<void> Session::run(protocol::CreateReplicationSlot command) {
 asio::awaitable<void> Session::wait_until_free(const std::string& slot) {
     asio::steady_timer timer{wire_.executor()};
     while (!relay_.slots.is_free(slot, pid())) {
-        check_interrupts();
         timer.expires_after(kLookAgain);
         co_await timer.async_wait(asio::use_awaitable);
+        check_interrupts();  // before it is taken for free: what stops this session lets go of the slot, too
     }
 }
 
