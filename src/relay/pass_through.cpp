@@ -142,6 +142,14 @@ asio::awaitable<Result> PassThrough::command(const std::string& sql) {
     throw ServerError(report.message, report.sqlstate, report.hint);
 }
 
+asio::awaitable<void> PassThrough::fail_transaction() {
+    try {
+        co_await command(
+            "DO $$ BEGIN RAISE EXCEPTION 'a command of this transaction failed at the relay'; END $$");
+    } catch (const ServerError&) {  // it is aborted
+    }
+}
+
 asio::awaitable<void> PassThrough::run(const std::string& sql, Wire& client) {
     co_await send_query(sql);
     PQsetSingleRowMode(connection_->native());

@@ -35,6 +35,9 @@ class PassThrough {
     // Runs a command of the relay's own. Throws ServerError where it fails.
     asio::awaitable<postgres::Result> command(const std::string& sql);
 
+    // As an error of the server's own within a transaction block.
+    asio::awaitable<void> fail_transaction();
+
     protocol::TransactionStatus transaction_status() const;
 
     // Asks the upstream to end what runs; on one of the threads that may block.

@@ -204,6 +204,7 @@ asio::awaitable<protocol::FrontendMessage> Session::next_message() {
 asio::awaitable<void> Session::run_query(const std::string& text) {
     is_running_query_ = true;
     is_cancelled_ = false;  // what came before it was not meant
+    bool has_failed = false;
     try {
         if (text.find_first_not_of(" \t\r\n;") == std::string::npos) {
             protocol::append_empty_query_response(wire_.out());
@@ -214,7 +215,10 @@ asio::awaitable<void> Session::run_query(const std::string& text) {
         }
     } catch (const Error& problem) {
         protocol::append_error_response(wire_.out(), report_of(problem));
+        has_failed = true;
     }
+    if (has_failed && transaction_status() == protocol::TransactionStatus::kInTransaction)
+        co_await upstream_->fail_transaction();
     is_running_query_ = false;
 }
 
