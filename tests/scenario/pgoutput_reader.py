@@ -149,7 +149,12 @@ def by_pg_recvlogical(node, slot, publications, until, directory, dbname="postgr
         command += ["-o", f"{name}={value}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done
-    # Each message is followed by a line feed; where it ends is known only by reading it.
+    return read_received(file)
+
+
+def read_received(file):
+    """The changes in what pg_recvlogical wrote. Each message is followed by a line feed; where it ends is known only by
+    reading it."""
     data, at, reader, changes = file.read_bytes(), 0, PgoutputReader(), []
     while at < len(data):
         change, at = reader.read_at(data, at)

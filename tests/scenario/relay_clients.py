@@ -4,15 +4,20 @@ import base64
 import hashlib
 import hmac
 import os
+import signal
 import socket
 import struct
+import subprocess
 import threading
+import time
 
 import psycopg2
 import psycopg2.extras
 
-from pgoutput_reader import PgoutputReader, plugin_options
+from pgoutput_reader import PgoutputReader, plugin_options, read_received
+from program_run import environment
 from server_messages import cstring, message
+from server_programs import client_program
 from tcp_listener import shut
 from tcp_proxy import TcpProxy
 from waiting import DEFAULT_TIMEOUT_S, wait_for
@@ -91,6 +96,16 @@ def secret_of(password, iterations=4096):
     return f"SCRAM-SHA-256${iterations}:{keys[0]}${keys[1]}:{keys[2]}"
 
 
+POSTGRES_EPOCH_S = 946_684_800  # 2000-01-01, as seconds since 1970
+
+
+def address_of(node):
+    """Where RawSession reaches a server or a relay without a password."""
+    if hasattr(node, "socket_directory"):
+        return str(node.socket_directory / f".s.PGSQL.{node.port}")
+    return "127.0.0.1", node.port
+
+
 class RawSession:
     """Speaks the protocol by hand. `address`: (host, port), or the path of a Unix socket. A context manager."""
 
@@ -118,13 +133,43 @@ class RawSession:
     def send(self, kind, body):
         self.socket.sendall(message(kind, body))
 
+    def query(self, text):
+        self.send(b"Q", cstring(text))
+
+    def ask(self, text):
+        """The whole answer to a query: [(type, body)]."""
+        self.query(text)
+        return self.read_until(b"Z")
+
+    def stream(self, command):
+        """Begins to stream; the messages up to CopyBothResponse."""
+        self.query(command)
+        return self.read_until(b"W")
+
+    def confirm(self, position, reply=False):
+        """A standby status update: all up to that LSN, a number, is written, flushed and applied."""
+        sent_at = int((time.time() - POSTGRES_EPOCH_S) * 1_000_000)
+        self.send(b"d", b"r" + struct.pack("!QQQqb", position, position, position, sent_at, reply))
+
+    def read_message(self):
+        """(type, body)"""
+        kind = self._read(1)
+        return kind, self._read(struct.unpack("!I", self._read(4))[0] - 4)
+
     def read_until(self, last):
         """[(type, body)] up to and with the first message of that type."""
-        messages = []
-        while not messages or messages[-1][0] != last:
-            kind = self._read(1)
-            messages.append((kind, self._read(struct.unpack("!I", self._read(4))[0] - 4)))
+        messages = [self.read_message()]
+        while messages[-1][0] != last:
+            messages.append(self.read_message())
         return messages
+
+    def read_keepalive(self, reply_requested=None):
+        """The WAL's end in the next keepalive; only those count that ask for a reply, or do not, where that is said."""
+        while True:
+            kind, body = self.read_message()
+            assert kind == b"d", (kind, body)
+            if body[:1] == b"k" and reply_requested in (None, bool(body[17])):
+                return struct.unpack_from("!Q", body, 1)[0]
 
     def _read(self, count):
         data = b""
@@ -143,6 +188,52 @@ class RawSession:
         except ConnectionResetError:
             pass
         return True
+
+
+def cancel(node, key_data):
+    """A cancel request with what BackendKeyData holds; returns once the node has closed its connection."""
+    with RawSession(address_of(node)) as session:
+        session.socket.sendall(struct.pack("!II", 8 + len(key_data), 80877102) + key_data)
+        assert session.is_closed()
+
+
+def error_fields(body):
+    """{letter: text} of an ErrorResponse."""
+    return {field[:1].decode(): field[1:].decode() for field in body.split(b"\0") if field}
+
+
+class RecvLogical:
+    """pg_recvlogical, which writes a slot's changes to a file until the stream ends. A context manager."""
+
+    def __init__(self, node, slot, publications, directory, more=()):
+        self.file = directory / f"{slot}.received"
+        command = [client_program("pg_recvlogical"), "-d", node.conninfo(), "-S", slot, "--start", "-f", self.file]
+        command += ["--no-loop", "-s", "1", "-F", "1", *more]
+        for name, value in plugin_options(publications).items():
+            command += ["-o", f"{name}={value}"]
+        self.process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def wait(self):
+        """To its end; what it said."""
+        return self.process.communicate(timeout=DEFAULT_TIMEOUT_S)[1]
+
+    def changes(self):
+        """All that it has received so far, if that ends with a whole message."""
+        return read_received(self.file)
 
 
 class Recorder(threading.Thread):

@@ -305,11 +305,36 @@ REFUSED_ALIKE = [
     "CREATE_REPLICATION_SLOT x LOGICAL",
     "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SNAPSHOT 'later')",
     "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SNAPSHOT 'use')",  # without a transaction
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SPEED 'high')",
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SNAPSHOT 'nothing', SNAPSHOT 'export')",
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (RESERVE_WAL)",
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (TWO_PHASE 'perhaps')",
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (TWO_PHASE, TWO_PHASE)",
     "IDENTIFY_SYSTEM now",
     "SHOW",
     "SHOW nothing",
     "SELECT 1/0",
     "SELEC",
+]
+
+# From 17 on.
+ALTERED_ALIKE = [
+    "ALTER_REPLICATION_SLOT none (FAILOVER true)",
+    "ALTER_REPLICATION_SLOT mine (SPEED 'high')",
+    "ALTER_REPLICATION_SLOT mine (FAILOVER, FAILOVER false)",
+    "ALTER_REPLICATION_SLOT mine (FAILOVER 'perhaps')",
+    "ALTER_REPLICATION_SLOT mine (FAILOVER)",
+    "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (FAILOVER 'perhaps')",
+    "CREATE_REPLICATION_SLOT x TEMPORARY LOGICAL pgoutput (FAILOVER, SNAPSHOT 'nothing')",
+]
+
+# Each on its own connection, in this order.
+IN_A_TRANSACTION = [
+    ["BEGIN", START.format("mine", VALID), "SHOW server_version", "ROLLBACK", "SHOW server_version"],
+    ["BEGIN", "SELECT 1/0", "SHOW server_version", CREATE.format("x"), START.format("mine", VALID), "ROLLBACK", "SHOW server_version"],
+    ["BEGIN", "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SNAPSHOT 'export')", "ROLLBACK"],
+    ["BEGIN", "SELECT 1", "CREATE_REPLICATION_SLOT x LOGICAL pgoutput (SNAPSHOT 'use')", "ROLLBACK"],
+    ["BEGIN", "DROP_REPLICATION_SLOT none", "SELECT 1", "COMMIT"],
 ]
 
 # The words are those of one version, or name a process.
@@ -332,7 +357,9 @@ def test_what_can_not_be_done_is_refused_as_by_a_server(shop, relay):
         create_slot(node, "busy")
         holder = for_replication(node)
         assert answer(holder, START.format("busy", VALID)) == "it streams"
-        alike = dict(zip(REFUSED_ALIKE, answers(node, *REFUSED_ALIKE)))
+        refused = REFUSED_ALIKE + (ALTERED_ALIKE if shop.version >= 17 else [])
+        alike = dict(zip(refused, answers(node, *refused)))
+        alike |= {tuple(commands): answers(node, *commands) for commands in IN_A_TRANSACTION}
         states = {command: said[0] for command, said in zip(SAME_SQLSTATE, answers(node, *SAME_SQLSTATE))}
         holder.close()
         both.append((alike, states))
