@@ -221,9 +221,9 @@ def test_who_wants_local_changes_only_gets_what_the_primary_would_send(shop, rel
     assert by_pg_recvlogical(relay, "s", "pub", until, relay.directory, origin="none") == expected
 
 
-def read_changes(cursor, count):
-    """So many changes, and where each transaction ends: [(change, end)]."""
-    reader, changes = PgoutputReader(), []
+def read_changes(cursor, count, reader=None):
+    """So many changes, and where each transaction ends: [(change, end)]. reader: that of what came before in the stream."""
+    reader, changes = reader or PgoutputReader(), []
 
     def arrived():
         while message := cursor.read_message():

@@ -47,10 +47,10 @@ def wait_for_status(pgcascade, relay, is_so, code=0):
     return wait_for(found, describe=lambda: f"another status than {seen['run']}")
 
 
-def start_client(relay, slot="s", **more):
+def start_client(relay, slot="s", publications="pub", **more):
     """A psycopg2 client that streams the slot, and reads nothing by itself."""
     cursor = for_replication(relay, **more).cursor()
-    cursor.start_replication(slot, decode=False, options=plugin_options("pub"))
+    cursor.start_replication(slot, decode=False, options=plugin_options(publications))
     return cursor
 
 
