@@ -11,6 +11,9 @@ namespace pgcascade::cli {
 
 namespace {
 
+constexpr const char* kText = "text";
+constexpr const char* kJson = "json";
+
 void add_commands(CLI::App& app, Invocation& invocation) {
     add_plan_command(app, invocation);
     add_apply_command(app, invocation);
@@ -55,10 +58,16 @@ int run_program(int argc, char** argv) {
     bool verbose = false;
     app.add_flag("-q,--quiet", quiet, "Print warnings and errors only");
     app.add_flag("-v,--verbose", verbose, "Print what is done in detail")->excludes("--quiet");
+    std::string format = kText;
+    app.add_option("--message-format", format, "How messages are written to standard error")
+        ->check(CLI::IsMember({kText, kJson}))
+        ->envname("PGCASCADE_MESSAGE_FORMAT")
+        ->capture_default_str();
     app.parse_complete_callback([&] {
         diagnostics::start(quiet     ? diagnostics::Verbosity::kQuiet
                            : verbose ? diagnostics::Verbosity::kVerbose
-                                     : diagnostics::Verbosity::kNormal);
+                                     : diagnostics::Verbosity::kNormal,
+                           format == kJson ? diagnostics::Format::kJson : diagnostics::Format::kText);
     });
     app.fallthrough();
     add_commands(app, invocation);

@@ -74,7 +74,8 @@ std::string progress_line(const Progress& progress, std::size_t columns) {
 }
 
 ProgressBar::ProgressBar(std::string label)
-    : progress_{.label = std::move(label)}, is_terminal_(::isatty(STDERR_FILENO) == 1) {}
+    : progress_{.label = std::move(label)},
+      is_terminal_(::isatty(STDERR_FILENO) == 1 && diagnostics::is_text()) {}
 
 ProgressBar::~ProgressBar() {
     if (is_drawn_) draw(kClearLine);

@@ -37,7 +37,7 @@ std::uint64_t segment_bytes_for(std::optional<std::int64_t> max_bytes) {
 }  // namespace
 
 Feed::Feed(const FeedConfig& config, const fs::path& relay_directory, std::optional<std::int64_t> max_bytes)
-    : IncomingLog("feed " + config.name),
+    : IncomingLog("feed " + config.name, {{"component", "feed"}, {"feed", config.name}}),
       config_(config),
       directory_(make_directory(relay_directory, config.name)),
       log_(directory_, {.segment_bytes = segment_bytes_for(max_bytes),

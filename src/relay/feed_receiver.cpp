@@ -56,7 +56,8 @@ std::unique_ptr<postgres::ReplicationConnection> FeedReceiver::open() {
     reported_ = std::max(feed_.durable(), session.confirmed);  // what was only read may be lost in a crash
     position_due_ = steady_now();
     inform(
-        fmt::format("receiving from {}, from {}", session.connection->name(), feed_.mark().upto.to_string()));
+        fmt::format("receiving from {}, from {}", session.connection->name(), feed_.mark().upto.to_string()),
+        {{"upstream", session.connection->name()}, {"lsn", feed_.mark().upto.to_string()}});
     return std::move(session.connection);
 }
 

@@ -4,6 +4,11 @@
 
 namespace pgcascade::relay {
 
+diagnostics::Fields IncomingLog::about(diagnostics::Fields more) const {
+    more.insert(more.begin(), fields_.begin(), fields_.end());
+    return more;
+}
+
 std::string IncomingLog::problem() const {
     const std::lock_guard lock{problem_mutex_};
     return problem_;

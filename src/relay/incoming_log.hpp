@@ -9,6 +9,7 @@
 
 #include <pgcascade/lsn.hpp>
 
+#include "base/diagnostics.hpp"
 #include "relay/traffic.hpp"
 
 namespace pgcascade::relay {
@@ -17,13 +18,17 @@ namespace pgcascade::relay {
 // log keeper, and the sessions that read. Any thread, but where it says otherwise.
 class IncomingLog {
   public:
-    // `label`: how messages call it, "feed shop".
-    explicit IncomingLog(std::string label) : label_(std::move(label)) {}
+    // How messages call it: `label`, "feed shop", for people, `fields` for programs.
+    IncomingLog(std::string label, diagnostics::Fields fields)
+        : label_(std::move(label)), fields_(std::move(fields)) {}
     virtual ~IncomingLog() = default;
     IncomingLog(const IncomingLog&) = delete;
     IncomingLog& operator=(const IncomingLog&) = delete;
 
     const std::string& label() const { return label_; }
+
+    // The fields of a message about this log, and `more` of that message.
+    diagnostics::Fields about(diagnostics::Fields more = {}) const;
 
     // Who wants to be told that more is readable, or that something was taken away. Set before anybody runs.
     std::function<void()> on_news = [] {};
@@ -56,6 +61,7 @@ class IncomingLog {
 
   private:
     const std::string label_;
+    const diagnostics::Fields fields_;
     std::atomic<bool> is_full_{false};
     mutable std::mutex problem_mutex_;  // read by every login, and changes seldom
     std::string problem_;

@@ -64,7 +64,8 @@ bool LogKeeper::save_slots(const std::function<void()>& save) {
             if (!is_out_of_room(problem)) throw;
             if (reserve_.release()) continue;
             if (!std::exchange(is_want_of_room_told_, true))
-                diagnostics::warning(fmt::format("the slots' positions: {}; trying again", problem.what()));
+                diagnostics::warning(fmt::format("the slots' positions: {}; trying again", problem.what()),
+                                     {}, {{"component", "slots"}});
             return false;
         }
     }
@@ -106,7 +107,7 @@ void LogKeeper::keep_limit(const Kept& kept) {
                         "invalidated; {} are free again",
                         log.label(), format_bytes(*config_.max_bytes), slot->name, slot->needs().to_string(),
                         format_bytes(static_cast<std::int64_t>(before - std::min(before, log.bytes())))),
-            log.way_back());
+            log.way_back(), log.about({{"slot", slot->name}, {"lsn", slot->needs().to_string()}}));
     }
 }
 
@@ -117,12 +118,14 @@ void LogKeeper::pause_where_full(const Kept& kept) {
     const bool is_full = is_past_limit(log) && slot && log.is_held_at(slot->needs());
     if (is_full == log.is_full()) return;
     log.set_full(is_full);
-    if (!is_full) return diagnostics::info(fmt::format("{}: there is room in the log again", log.label()));
+    if (!is_full)
+        return diagnostics::info(fmt::format("{}: there is room in the log again", log.label()), log.about());
     diagnostics::warning(
         fmt::format(
             "{}: the log has reached max_bytes ({}): nothing is received until slot \"{}\", at {}, moves on",
             log.label(), format_bytes(*config_.max_bytes), slot->name, slot->needs().to_string()),
-        "the upstream keeps its WAL meanwhile");
+        "the upstream keeps its WAL meanwhile",
+        log.about({{"slot", slot->name}, {"lsn", slot->needs().to_string()}}));
 }
 
 // Of those that hold the log back.

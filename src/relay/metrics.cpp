@@ -70,7 +70,8 @@ class Metrics : public prometheus::Collectable {
             add_disk(families);
             add_slots(families);
         } catch (const std::exception& problem) {
-            diagnostics::warning(std::string{"can't gather all metrics: "} + problem.what());
+            diagnostics::warning(std::string{"can't gather all metrics: "} + problem.what(), {},
+                                 {{"component", "metrics"}});
         }
         return families;
     }
@@ -175,7 +176,8 @@ MetricsServer::MetricsServer(const RelayState& relay) : metrics_(std::make_share
                     "is that an address of this machine, and does nobody else listen on that port?");
     }
     exposer_->RegisterCollectable(metrics_);
-    diagnostics::info("serving metrics on http://" + address + "/metrics");
+    diagnostics::info("serving metrics on http://" + address + "/metrics",
+                      {{"component", "metrics"}, {"address", address}});
 }
 
 MetricsServer::~MetricsServer() = default;

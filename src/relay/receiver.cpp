@@ -189,16 +189,17 @@ void Receiver::pause(const Error& problem) {
 // Once, however often it comes.
 void Receiver::tell(const Error& problem, const char* what_now) {
     if (log_.problem() == problem.what()) return;
-    diagnostics::warning(fmt::format("{}: {}; {}", log_.label(), problem.what(), what_now), problem.hint());
+    diagnostics::warning(fmt::format("{}: {}; {}", log_.label(), problem.what(), what_now), problem.hint(),
+                         log_.about({{"sqlstate", diagnostics::sqlstate_of(problem)}}));
     log_.set_problem(problem.what());
 }
 
-void Receiver::inform(const std::string& text) const {
-    diagnostics::info(fmt::format("{}: {}", log_.label(), text));
+void Receiver::inform(const std::string& text, diagnostics::Fields more) const {
+    diagnostics::info(fmt::format("{}: {}", log_.label(), text), log_.about(std::move(more)));
 }
 
-void Receiver::warn(const std::string& text, const std::string& hint) const {
-    diagnostics::warning(fmt::format("{}: {}", log_.label(), text), hint);
+void Receiver::warn(const std::string& text, const std::string& hint, diagnostics::Fields more) const {
+    diagnostics::warning(fmt::format("{}: {}", log_.label(), text), hint, log_.about(std::move(more)));
 }
 
 }  // namespace pgcascade::relay

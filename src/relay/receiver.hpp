@@ -58,8 +58,8 @@ class Receiver {
     virtual void tell_more(postgres::ReplicationConnection&) {}
 
     void request_reply() { reply_requested_ = true; }  // the upstream wants to be told the position now
-    void inform(const std::string& text) const;
-    void warn(const std::string& text, const std::string& hint = {}) const;
+    void inform(const std::string& text, diagnostics::Fields more = {}) const;
+    void warn(const std::string& text, const std::string& hint = {}, diagnostics::Fields more = {}) const;
     int stop_fd() const { return stop_fd_; }
 
   private:

@@ -37,6 +37,10 @@ constexpr unsigned kThreadsForUpstream = 16;
 constexpr std::size_t kScramKeyBytes = 32;
 constexpr const char* kScramKeyFile = "scram_key";
 
+diagnostics::Fields about_relay() {
+    return {{"component", "relay"}};
+}
+
 // Made once, and kept: a name that is not there must look the same tomorrow.
 std::string load_scram_key(const fs::path& directory) {
     const fs::path file = directory / kScramKeyFile;
@@ -117,10 +121,10 @@ Relay::Relay(RelayConfig config)
     for (const FeedConfig& feed : state_.config.feeds) {
         feeds_.push_back(std::make_unique<Feed>(feed, state_.config.directory, state_.config.max_bytes));
         if (const auto& cut = feeds_.back()->log().cut())
-            diagnostics::warning(
-                fmt::format("feed {}: {} bytes at the end of the log were not whole and are "
-                            "received again ({})",
-                            feed.name, cut->bytes, cut->reason));
+            diagnostics::warning(fmt::format("feed {}: {} bytes at the end of the log were not whole and are "
+                                             "received again ({})",
+                                             feed.name, cut->bytes, cut->reason),
+                                 {}, feeds_.back()->about());
     }
     if (state_.config.wal) wal_ = std::make_unique<Wal>(*state_.config.wal, state_.config.directory);
     reload();
@@ -221,14 +225,14 @@ void Relay::serve(const RelayOptions& options) {
         service_manager::tell_reloading();
         try {
             reload();
-            diagnostics::info("users and certificates were read anew");
+            diagnostics::info("users and certificates were read anew", about_relay());
         } catch (const Error& problem) {
-            diagnostics::error(problem);
-            diagnostics::warning("users and certificates stay as they were");
+            diagnostics::error(problem, about_relay());
+            diagnostics::warning("users and certificates stay as they were", {}, about_relay());
         }
         service_manager::tell_ready();
     }
-    diagnostics::info("stopping");
+    diagnostics::info("stopping", about_relay());
     service_manager::tell_stopping();
     stop_receiving_.wake();
     server_->stop(kPatienceWithClients);

@@ -106,7 +106,8 @@ void Server::Impl::listen(const ListenAddress& address) {
         throw SystemError("can't listen on " + address.to_string(), problem.code().value(),
                           "is another relay, or a server, running there?");
     }
-    diagnostics::info("listening on " + address.to_string());
+    diagnostics::info("listening on " + address.to_string(),
+                      {{"component", "listener"}, {"address", address.to_string()}});
 }
 
 void Server::Impl::listen_tcp(const ListenAddress& address) {
@@ -150,7 +151,8 @@ asio::awaitable<void> Server::Impl::accept_from(Acceptor& acceptor) {
         }
         // Out of descriptors, most likely: those who are connected go on.
         diagnostics::warning("can't take a connection in: " + failure.message(),
-                             "raise the limit of open files (ulimit -n, LimitNOFILE)");
+                             "raise the limit of open files (ulimit -n, LimitNOFILE)",
+                             {{"component", "listener"}});
         asio::steady_timer pause{acceptor.get_executor(), kPauseAfterFailure};
         co_await pause.async_wait(asio::use_awaitable);
     }
@@ -167,7 +169,7 @@ void Server::Impl::turn_away(Wire::Socket& socket, const char* why, const char* 
         ::send(socket.native_handle(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
     if (steady_now() < warning_due_) return;
     warning_due_ = steady_now() + kWarningInterval;
-    diagnostics::warning(std::string{why} + ": clients are turned away", hint);
+    diagnostics::warning(std::string{why} + ": clients are turned away", hint, {{"component", "listener"}});
 }
 
 void Server::Impl::begin_session(Wire::Socket socket, Loop& loop) {

@@ -50,13 +50,14 @@ asio::awaitable<void> Session::run() {
     } catch (const boost::system::system_error& problem) {
         // The client is gone; it need not say goodbye.
         diagnostics::detail(
-            fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, problem.what()));
+            fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, problem.what()), about());
     } catch (const std::exception& problem) {
         last_words = {.severity = "FATAL", .sqlstate = "XX000", .message = problem.what()};
     }
     if (!last_words) co_return;
     diagnostics::info(
-        fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, last_words->message));
+        fmt::format("client {} {}: {}", wire_.peer().to_string(), client_.user, last_words->message),
+        about(*last_words));
     if (!wire_.is_whole()) co_return;
     try {
         using namespace asio::experimental::awaitable_operators;
@@ -65,6 +66,18 @@ asio::awaitable<void> Session::run() {
         co_await (wire_.flush() || patience.async_wait(asio::use_awaitable));
     } catch (const boost::system::system_error&) {  // it does not listen any more
     }
+}
+
+diagnostics::Fields Session::about(const protocol::Report& last_words) const {
+    return {{"component", "session"},
+            {"client", wire_.peer().to_string()},
+            {"user", client_.user},
+            {"database", client_.database},
+            {"application_name", client_.application_name},
+            {"slot", slot_},
+            {"sqlstate", last_words.sqlstate},
+            {"detail", last_words.detail},
+            {"hint", last_words.hint}};
 }
 
 asio::awaitable<void> Session::log_in() {

@@ -10,6 +10,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "base/diagnostics.hpp"
 #include "protocol/backend_message.hpp"
 #include "protocol/replication_command.hpp"
 #include "relay/answers.hpp"
@@ -52,6 +53,7 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<void> run_query(const std::string& text);
     void stop();
     void cancel();
+    diagnostics::Fields about(const protocol::Report& last_words = {}) const;
     void check_interrupts() const;
 
     // Replication commands, each to the end of its answer.
@@ -118,6 +120,7 @@ class Session : public std::enable_shared_from_this<Session> {
     SessionList::Identity identity_;
     std::unique_ptr<PassThrough> upstream_;
     std::vector<SlotLease> temporary_slots_;
+    std::string slot_;                     // through which it streamed last
     int upstream_slots_ = 0;               // that were made for this session
     ReplicationStream* stream_ = nullptr;  // while one runs
     bool is_running_query_ = false;

@@ -158,6 +158,7 @@ asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLo
         info.sent = sent;
         info.slot = slot;
     });
+    slot_ = slot;
     wire_.count_sent_in(&log.traffic.sent_bytes);
     stream_ = &stream;
     std::exception_ptr failure;

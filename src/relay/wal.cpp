@@ -30,7 +30,7 @@ fs::path make_directory(const fs::path& relay_directory) {
 }  // namespace
 
 Wal::Wal(const WalConfig& config, const fs::path& relay_directory)
-    : IncomingLog("wal"),
+    : IncomingLog("wal", {{"component", "wal"}}),
       config_(config),
       directory_(make_directory(relay_directory)),
       facts_(load_facts(directory_ / kFactsFile)) {
@@ -42,7 +42,8 @@ void Wal::open_log(const UpstreamFacts& facts) {
     if (const auto& cut = opened_->cut())
         diagnostics::warning(
             fmt::format("wal: {} bytes at the end of the log were not whole and are received again ({})",
-                        cut->bytes, cut->reason));
+                        cut->bytes, cut->reason),
+            {}, about());
     log_ = &*opened_;
 }
 

@@ -33,6 +33,10 @@ UpstreamFacts facts_of(const postgres::PhysicalUpstream& upstream) {
     return facts;
 }
 
+diagnostics::Fields position_fields(const log::WalPosition& position) {
+    return {{"timeline", std::to_string(position.timeline.value)}, {"lsn", position.lsn.to_string()}};
+}
+
 // That which follows `timeline` in a history that has it as an ancestor.
 TimelineId next_after(const TimelineAncestry& history, TimelineId timeline) {
     for (const auto& ancestor : history.ancestors)
@@ -78,7 +82,8 @@ void WalReceiver::make_slot(ReplicationConnection& connection) {
             fmt::format("write create_slot = true into [wal], or: pgcascade slot create {} --physical",
                         upstream.slot));
     postgres::create_reserving_slot(connection, upstream.slot);
-    inform(fmt::format("created slot \"{}\" on {}", upstream.slot, connection.name()));
+    inform(fmt::format("created slot \"{}\" on {}", upstream.slot, connection.name()),
+           {{"upstream", connection.name()}, {"slot", upstream.slot}});
 }
 
 // An empty log begins where the slot stands: at the begin of that segment, as pg_receivewal's archive does.
@@ -88,7 +93,7 @@ void WalReceiver::begin_log(ReplicationConnection& connection, const postgres::S
     if (slot && slot->restart_lsn) begin = {slot->timeline, slot->restart_lsn};
     begin.lsn.value -= begin.lsn.value % wal_.facts()->segment_bytes;
     wal_.log()->begin_at(begin.timeline, begin.lsn);
-    inform(fmt::format("the log begins at {}", begin.to_string()));
+    inform(fmt::format("the log begins at {}", begin.to_string()), position_fields(begin));
 }
 
 void WalReceiver::start(ReplicationConnection& connection) {
@@ -97,7 +102,9 @@ void WalReceiver::start(ReplicationConnection& connection) {
             .slot = wal_.config().upstream.slot, .start = next.lsn, .timeline = next.timeline}))
         throw ConnectionError(fmt::format("{}: timeline {} has just ended there, at {}", connection.name(),
                                           next.timeline.value, next.lsn.to_string()));
-    inform(fmt::format("receiving from {}, from {}", connection.name(), next.to_string()));
+    diagnostics::Fields about = position_fields(next);
+    about.push_back({"upstream", connection.name()});
+    inform(fmt::format("receiving from {}, from {}", connection.name(), next.to_string()), about);
     wal_.on_news();
 }
 
@@ -171,7 +178,8 @@ void WalReceiver::cut_back(Lsn end, const TimelineAncestry& upstream) {
                      "up to {}, is cut away",
                      upstream.timeline.value, end.to_string(), format_bytes(static_cast<std::int64_t>(bytes)),
                      before.to_string()),
-         "standbys that have received it must be rewound (pg_rewind)");
+         "standbys that have received it must be rewound (pg_rewind)",
+         position_fields({upstream.timeline, end}));
     wal_.on_news();
 }
 
@@ -179,7 +187,8 @@ void WalReceiver::go_over(TimelineId next, Lsn switch_point) {
     const log::WalPosition before = wal_.log()->next();
     wal_.log()->switch_timeline(next, switch_point);
     inform(fmt::format("timeline {} goes on as timeline {} at {}", before.timeline.value, next.value,
-                       switch_point.to_string()));
+                       switch_point.to_string()),
+           position_fields({next, switch_point}));
     wal_.on_news();
 }
 

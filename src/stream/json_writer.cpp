@@ -8,34 +8,11 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/utf8.hpp"
+
 namespace pgcascade {
 
 namespace {
-
-constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
-
-bool is_continuation(char byte) {
-    return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
-}
-
-// Length of the well-formed multibyte character at `from`, 0 where there is none. Source: Unicode 15, table
-// 3-7.
-int multibyte_length(const char* from, const char* end) {
-    const auto lead = static_cast<unsigned char>(*from);
-    const auto left = end - from;
-    if (lead >= 0xC2 && lead <= 0xDF) return left >= 2 && is_continuation(from[1]) ? 2 : 0;
-    if (left < 3 || !is_continuation(from[1]) || !is_continuation(from[2])) return 0;
-    const auto second = static_cast<unsigned char>(from[1]);
-    if ((lead & 0xF0) == 0xE0) {
-        const bool overlong = lead == 0xE0 && second < 0xA0;
-        const bool surrogate = lead == 0xED && second > 0x9F;
-        return overlong || surrogate ? 0 : 3;
-    }
-    if (lead < 0xF0 || lead > 0xF4 || left < 4 || !is_continuation(from[3])) return 0;
-    const bool overlong = lead == 0xF0 && second < 0x90;
-    const bool too_large = lead == 0xF4 && second > 0x8F;
-    return overlong || too_large ? 0 : 4;
-}
 
 // -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
 class NumberScanner {
