@@ -22,6 +22,10 @@ class Table {
     std::optional<Lsn> lsn(int row, const char* name) const { return result_.lsn(row, column(name)); }
     std::int64_t integer(int row, const char* name) const { return result_.integer(row, column(name)); }
     bool is_null(int row, const char* name) const { return result_.is_null(row, column(name)); }
+    std::optional<RelaySender> sender(int row) const {
+        if (is_null(row, "sender_host")) return std::nullopt;
+        return RelaySender{text(row, "sender_host"), text(row, "sender_port")};
+    }
 
   private:
     int column(const char* name) const {
@@ -48,7 +52,8 @@ std::vector<RelayFeed> list_feeds(Connection& relay) {
                          .received = table.lsn(row, "received_lsn"),
                          .durable = table.lsn(row, "durable_lsn"),
                          .log_bytes = table.integer(row, "log_bytes"),
-                         .problem = table.text(row, "problem")});
+                         .problem = table.text(row, "problem"),
+                         .sender = table.sender(row)});
     return feeds;
 }
 
@@ -61,7 +66,8 @@ std::optional<RelayWal> find_wal(Connection& relay) {
                  .received = table.lsn(0, "received_lsn"),
                  .durable = table.lsn(0, "durable_lsn"),
                  .log_bytes = table.integer(0, "log_bytes"),
-                 .problem = table.text(0, "problem")};
+                 .problem = table.text(0, "problem"),
+                 .sender = table.sender(0)};
     if (!table.is_null(0, "timeline"))
         wal.timeline = TimelineId{static_cast<std::uint32_t>(table.integer(0, "timeline"))};
     return wal;

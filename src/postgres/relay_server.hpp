@@ -21,6 +21,14 @@ inline bool is_relay(const Connection& connection) {
     return !connection.parameter(kRelayParameter).empty();
 }
 
+// Whom a relay receives from, as the relay reaches it.
+struct RelaySender {
+    std::string host;
+    std::string port;
+
+    bool operator==(const RelaySender&) const = default;
+};
+
 // SHOW pgcascade.feeds.
 struct RelayFeed {
     std::string name;
@@ -29,7 +37,8 @@ struct RelayFeed {
     std::optional<Lsn> received;
     std::optional<Lsn> durable;
     std::int64_t log_bytes = 0;
-    std::string problem;  // why nothing is received; empty: there is none
+    std::string problem;                     // why nothing is received; empty: there is none
+    std::optional<RelaySender> sender = {};  // nothing: it is not connected now
 };
 std::vector<RelayFeed> list_feeds(Connection& relay);
 
@@ -42,6 +51,7 @@ struct RelayWal {
     std::optional<Lsn> durable;
     std::int64_t log_bytes = 0;
     std::string problem;
+    std::optional<RelaySender> sender = {};
 };
 std::optional<RelayWal> find_wal(Connection& relay);
 

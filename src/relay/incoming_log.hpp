@@ -39,6 +39,14 @@ class IncomingLog {
     bool is_full() const { return is_full_; }
     void set_full(bool is_full) { is_full_ = is_full; }
 
+    // To whom the receiver is connected, as pg_stat_wal_receiver has it; nothing while it is not.
+    struct Sender {
+        std::string host;
+        std::string port;
+    };
+    std::optional<Sender> sender() const;
+    void set_sender(std::optional<Sender> sender);
+
     // What keeps the receiver from receiving; empty: nothing.
     std::string problem() const;
     void set_problem(std::string problem);
@@ -63,7 +71,8 @@ class IncomingLog {
     const std::string label_;
     const diagnostics::Fields fields_;
     std::atomic<bool> is_full_{false};
-    mutable std::mutex problem_mutex_;  // read by every login, and changes seldom
+    mutable std::mutex mutex_;  // what follows is read by every login, and changes seldom
+    std::optional<Sender> sender_;
     std::string problem_;
 };
 

@@ -26,6 +26,11 @@ constexpr std::int64_t kNanosecondsASecond = 1'000'000'000;
 constexpr std::uint64_t kGatheredBytes = 256 * 1024;
 constexpr int kManyBytes = 32 * 1024;
 
+// As libpqrcv_get_senderinfo() tells a standby: of several hosts the one in use.
+IncomingLog::Sender sender_of(PGconn* connection) {
+    return {PQhost(connection), PQport(connection)};
+}
+
 }  // namespace
 
 Receiver::Receiver(IncomingLog& log, milliseconds timeout, int stop_fd)
@@ -46,6 +51,7 @@ void Receiver::run() {
 void Receiver::receive() {
     try {
         connection_ = open();
+        log_.set_sender(sender_of(connection_->commands().native()));
         position_due_ = heard_ = steady_now();
         is_pinged_ = true;  // with the first position: only who answers has taken the stream up
         for (;;) {
@@ -68,6 +74,7 @@ void Receiver::receive() {
 // What was whole before the end came is kept: the next session goes on behind it.
 void Receiver::break_off(const Error& problem) {
     connection_.reset();
+    log_.set_sender(std::nullopt);
     log_.traffic.is_connected = false;
     wait_for_room_to([this] { abandon_session(); });
     if (gathered_bytes() > 0)

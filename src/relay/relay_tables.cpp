@@ -127,27 +127,31 @@ void append_sessions(std::string& out, const RelayState& relay) {
 }
 
 void append_feeds(std::string& out, const RelayState& relay) {
-    TableAnswer answer{out,
-                       {"feed", "database", "publications", "upstream", "slot", "received_lsn", "durable_lsn",
-                        "log_bytes", "problem", "state", "begin_lsn", "end_lsn"}};
+    TableAnswer answer{
+        out,
+        {"feed", "database", "publications", "upstream", "slot", "received_lsn", "durable_lsn", "log_bytes",
+         "problem", "state", "begin_lsn", "end_lsn", "sender_host", "sender_port"}};
     for (const auto& feed : relay.feeds) {
         const std::string problem = feed->problem();
         const auto range = log_range(*feed);
+        const auto sender = feed->sender();
         answer.add({feed->name(), feed->config().database,
                     fmt::format("{}", fmt::join(feed->config().publications, ",")),
                     feed->config().upstream.conninfo.redacted(), feed->config().upstream.slot,
                     lsn_or_null(feed->mark().upto), lsn_or_null(feed->durable()),
                     std::to_string(feed->bytes()), problem.empty() ? Cell{} : problem, state_of(*feed),
                     range ? Cell{range->begin.to_string()} : std::nullopt,
-                    range ? Cell{range->end.to_string()} : std::nullopt});
+                    range ? Cell{range->end.to_string()} : std::nullopt, sender ? Cell{sender->host} : Cell{},
+                    sender ? Cell{sender->port} : Cell{}});
     }
     answer.end();
 }
 
 void append_wal(std::string& out, const RelayState& relay) {
-    TableAnswer answer{out,
-                       {"upstream", "slot", "timeline", "begin_lsn", "received_lsn", "durable_lsn",
-                        "log_bytes", "xmin", "catalog_xmin", "problem", "state"}};
+    TableAnswer answer{
+        out,
+        {"upstream", "slot", "timeline", "begin_lsn", "received_lsn", "durable_lsn", "log_bytes", "xmin",
+         "catalog_xmin", "problem", "state", "sender_host", "sender_port"}};
     if (relay.wal) {
         const UpstreamSlot& upstream = relay.wal->config().upstream;
         const log::WalLog* log = relay.wal->log();
@@ -155,13 +159,15 @@ void append_wal(std::string& out, const RelayState& relay) {
         StandbyHorizon horizon = relay.slots.horizon();
         horizon.include(relay.wal->horizon());
         const std::string problem = relay.wal->problem();
+        const auto sender = relay.wal->sender();
         answer.add({upstream.conninfo.redacted(), upstream.slot,
                     log == nullptr ? Cell{} : std::to_string(received.timeline.value),
                     log == nullptr ? Cell{} : lsn_or_null(log->begin().lsn), lsn_or_null(received.lsn),
                     log == nullptr ? Cell{} : lsn_or_null(log->durable().lsn),
                     std::to_string(relay.wal->bytes()), transaction_or_null(horizon.xmin),
                     transaction_or_null(horizon.catalog_xmin), problem.empty() ? Cell{} : problem,
-                    state_of(*relay.wal)});
+                    state_of(*relay.wal), sender ? Cell{sender->host} : Cell{},
+                    sender ? Cell{sender->port} : Cell{}});
     }
     answer.end();
 }
