@@ -38,7 +38,8 @@ constexpr Check* kChecks[] = {
     check_restore_from_archive,
 };
 
-constexpr Check* kRelayChecks[] = {check_relay_receives, check_relay_slots, check_relay_log};
+constexpr Check* kRelayChecks[] = {check_upstream_is_known, check_relay_receives, check_relay_slots,
+                                   check_relay_log};
 
 }  // namespace
 

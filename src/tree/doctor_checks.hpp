@@ -47,7 +47,7 @@ Check check_durability;
 Check check_idle_slot_timeout;
 
 // doctor_standby.cpp: a standby and its upstreams.
-Check check_upstream_is_known;
+Check check_upstream_is_known;  // for a relay too
 Check check_streaming;
 Check check_replay;
 Check check_slot_on_upstream;

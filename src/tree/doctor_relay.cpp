@@ -13,21 +13,26 @@ struct Fetched {
     std::string slot;
     std::string problem;
     std::int64_t log_bytes;
+    std::optional<postgres::RelaySender> sender;
 };
 
 std::vector<Fetched> all_fetched(const RelayState& relay) {
     std::vector<Fetched> all;
-    if (relay.wal) all.push_back({"the WAL", relay.wal->slot, relay.wal->problem, relay.wal->log_bytes});
+    if (relay.wal)
+        all.push_back(
+            {"the WAL", relay.wal->slot, relay.wal->problem, relay.wal->log_bytes, relay.wal->sender});
     for (const postgres::RelayFeed& feed : relay.feeds)
-        all.push_back({"feed " + feed.name, feed.slot, feed.problem, feed.log_bytes});
+        all.push_back({"feed " + feed.name, feed.slot, feed.problem, feed.log_bytes, feed.sender});
     return all;
 }
 
 }  // namespace
 
 void check_relay_receives(const Patient& server, const Survey& survey, Findings& findings) {
-    const Patient* upstream = survey.upstream_of(server);
     for (const Fetched& one : all_fetched(*server.state->relay)) {
+        // What comes from another server than the rest is known from the relay alone.
+        const bool is_elsewhere = one.sender && one.sender != server.state->relay->sender();
+        const Patient* upstream = is_elsewhere ? nullptr : survey.upstream_of(server);
         const postgres::Slot* slot = upstream != nullptr ? upstream->state->find_slot(one.slot) : nullptr;
         std::string why_not = one.problem;
         if (why_not.empty() && upstream != nullptr && slot == nullptr)

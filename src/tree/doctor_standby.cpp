@@ -23,6 +23,7 @@ std::string create_slot(const Patient* upstream, const std::string& slot) {
 }
 
 bool has_receiver(const Patient& server) {
+    if (server.state->relay) return server.state->relay->sender().has_value();
     // A role without pg_read_all_stats sees a row without a status.
     const auto& receiver = server.state->receiver;
     return receiver && (receiver->status.empty() || receiver->status == "streaming");
@@ -36,11 +37,13 @@ bool is_on(const Patient& server, const std::string& name) {
 
 void check_upstream_is_known(const Patient& server, const Survey& /*survey*/, Findings& findings) {
     if (!server.unknown_upstream || !has_receiver(server)) return;
+    const char* where = server.state->relay ? "on a standby of it" : "here";
     findings.problem(
         "upstream", server,
         {"the server that feeds it can't be looked at: " + server.unknown_upstream->what,
-         "the primary was not examined; and making a logical slot here hangs while the primary is "
-         "idle, because nobody asks it for a snapshot record",
+         fmt::format("the primary was not examined; and making a logical slot {} hangs while the primary is "
+                     "idle, because nobody asks it for a snapshot record",
+                     where),
          server.unknown_upstream->hint.empty() ? "let this role in there too"
                                                : server.unknown_upstream->hint});
 }

@@ -70,6 +70,14 @@ struct RelayState {
     std::vector<postgres::RelayFeed> feeds;
     std::optional<postgres::RelayWal> wal = {};  // nothing: it relays none
 
+    // Its upstream; where it has several, that of the WAL first. Nothing while it is connected to none.
+    std::optional<postgres::RelaySender> sender() const {
+        if (wal && wal->sender) return wal->sender;
+        for (const postgres::RelayFeed& feed : feeds)
+            if (feed.sender) return feed.sender;
+        return std::nullopt;
+    }
+
     const postgres::RelayFeed* find_feed(const std::string& name) const {
         for (const postgres::RelayFeed& feed : feeds)
             if (feed.name == name) return &feed;

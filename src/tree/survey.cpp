@@ -99,6 +99,10 @@ class PatientSurvey {
 
 // `replication_role` empty: our own.
 void PatientSurvey::look(const std::string& replication_role) {
+    if (is_relay(*connection_)) {
+        patient_.state = observe_relay(*connection_);
+        return;
+    }
     const Result self = connection_->query(
         "SELECT current_user, coalesce(host(inet_client_addr()), ''),"
         " coalesce(has_function_privilege(to_regprocedure('pg_log_standby_snapshot()'), 'EXECUTE'), false),"
@@ -155,6 +159,7 @@ void PatientSurvey::look_at_database(const std::string& dbname) {
 
 // A name that a slot may have.
 std::string slot_name_for(const Patient& patient) {
+    if (const auto& relay = patient.state->relay) return relay->wal ? relay->wal->slot : "";
     const Setting* own = patient.state->find_setting("primary_slot_name");
     if (own != nullptr && !own->value.empty()) return own->value;
     const Setting* cluster = patient.state->find_setting("cluster_name");
@@ -170,6 +175,9 @@ std::string slot_name_for(const Patient& patient) {
 
 // Where the walreceiver gets its WAL; where none runs, where it would.
 Conninfo way_up(PatientSurvey& below) {
+    if (const auto& relay = below.patient().state->relay; relay && relay->sender())
+        return conninfo_of_sender(below.connection(), below.conninfo(), relay->sender()->host,
+                                  relay->sender()->port);
     const auto wanted = below.patient().primary_conninfo();
     if (below.patient().state->receiver || !wanted || !wanted->get("host"))
         return upstream_conninfo(below.connection(), below.conninfo());
@@ -190,6 +198,8 @@ std::unique_ptr<PatientSurvey> climb(PatientSurvey& below, const SurveyOptions& 
                     "reach the standby by an address from which its primary_conninfo makes sense here too"};
     } catch (const Stopped&) {
         throw;
+    } catch (const LoginError& refusal) {
+        below.patient().unknown_upstream = as_problem(postgres::refusal_on_the_way(refusal));
     } catch (const Error& problem) {
         below.patient().unknown_upstream = as_problem(problem);
     }
@@ -200,6 +210,7 @@ std::unique_ptr<PatientSurvey> look_at_target(const Conninfo& conninfo, const Su
     auto target = std::make_unique<PatientSurvey>("", conninfo, options);
     target->connect();
     target->look("");
+    if (target->patient().state->relay) return target;
     target->try_replication(Replication::kDatabase, target->patient().database_replication_refused);
     target->try_replication(Replication::kPhysical, target->patient().physical_replication_refused);
     target->look_at_database(std::string{target->connection().query("SELECT current_database()").at(0, 0)});

@@ -11,7 +11,7 @@
 #include "tree/observation.hpp"
 
 // Everything that the doctor's checks look at, gathered once: the servers of a cascade file, or one server
-// and its upstreams.
+// and its upstreams. Relays are among them.
 
 namespace pgcascade::tree {
 

@@ -195,5 +195,31 @@ TEST(Doctor, SlotsAndLogOfARelayAreExamined) {
                             "relay_log: the log of feed orders takes 1001 B, and max_bytes is 1000 B"));
 }
 
+TEST(Doctor, FeedOfAnotherServerThanTheRestOfTheRelayHasItsSlotThere) {
+    Survey survey{{healthy("primary"), healthy_relay("hub", 0)}};
+    RelayState& relay = *survey.servers[1].state->relay;
+    relay.wal.emplace();
+    relay.wal->slot = "hub";
+    relay.wal->sender = {"primary", "5432"};
+    relay.feeds[0].sender = {"eu", "5432"};
+    postgres::Slot slot;
+    slot.name = "hub";
+    slot.active = true;
+    survey.servers[0].state->slots.push_back(slot);
+    EXPECT_THAT(checks_of(survey), IsEmpty());
+    relay.feeds[0].sender = relay.wal->sender;
+    EXPECT_THAT(checks_of(survey), ElementsAre(HasSubstr("primary has no slot hub_orders")));
+}
+
+TEST(Doctor, UpstreamOfARelayThatCanNotBeLookedAtIsAProblem) {
+    Survey survey{{healthy_relay("hub", 0)}};
+    survey.servers[0].upstream.reset();
+    survey.servers[0].unknown_upstream = Problem{"no way in", ""};
+    EXPECT_THAT(checks_of(survey), IsEmpty()) << "that it is not connected is another finding";
+    survey.servers[0].state->relay->feeds[0].sender = {"primary", "5432"};
+    EXPECT_THAT(checks_of(survey),
+                ElementsAre("upstream: the server that feeds it can't be looked at: no way in"));
+}
+
 }  // namespace
 }  // namespace pgcascade::tree
