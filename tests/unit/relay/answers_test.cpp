@@ -215,9 +215,9 @@ TEST(Answers, OptionsOfSlotsAreUnderstoodAsByAWalsender) {
                                 "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (FAILOVER, FAILOVER)",
                                 "ALTER_REPLICATION_SLOT s (FAILOVER, FAILOVER)"})
         EXPECT_EQ(refusal_of_command(command), redundant) << command;
-    for (const char* command : {"CREATE_REPLICATION_SLOT s PHYSICAL (other)",
-                                "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (other 'x')",
-                                "ALTER_REPLICATION_SLOT s (other)"})
+    for (const char* command :
+         {"CREATE_REPLICATION_SLOT s PHYSICAL (other)",
+          "CREATE_REPLICATION_SLOT s LOGICAL pgoutput (other 'x')", "ALTER_REPLICATION_SLOT s (other)"})
         EXPECT_EQ(refusal_of_command(command), "XX000 unrecognized option: other") << command;
     EXPECT_EQ(refusal_of_command("CREATE_REPLICATION_SLOT s PHYSICAL (RESERVE_WAL 'yes')"),
               "42601 reserve_wal requires a Boolean value");
