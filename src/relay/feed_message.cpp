@@ -10,6 +10,9 @@ namespace pgcascade::relay {
 
 using Kind = FeedMessage::Kind;
 
+static constexpr const char* kReason =
+    "the upstream's plugin is not PostgreSQL's pgoutput, or the connection is damaged";
+
 static FeedMessage read_logical_message(ByteReader& reader) {
     constexpr std::uint8_t kIsTransactional = 1;
     const bool is_transactional = (reader.u8() & kIsTransactional) != 0;
@@ -45,13 +48,20 @@ FeedMessage read_feed_message(std::string_view payload) {
         case 'M':
             message = read_logical_message(reader);
             break;
-        default:
+        case 'I':
+        case 'U':
+        case 'D':
+        case 'T':
             break;
+        default:  // of no use to any reader, and in the log it would stay
+            if (!reader.failed())
+                throw ProtocolError(fmt::format("a message of pgoutput is of an unknown type, 0x{:02X}",
+                                                static_cast<unsigned char>(type)),
+                                    kReason);
     }
     if (reader.failed())
-        throw ProtocolError(
-            fmt::format("a message of pgoutput is cut short ({} bytes)", payload.size()),
-            "the upstream's plugin is not PostgreSQL's pgoutput, or the connection is damaged");
+        throw ProtocolError(fmt::format("a message of pgoutput is cut short ({} bytes)", payload.size()),
+                            kReason);
     return message;
 }
 

@@ -27,7 +27,8 @@ struct FeedMessage {
     std::uint32_t oid = 0;  // kRelation, kType
 };
 
-// `payload` is that of an XLogData message. Throws ProtocolError for one that is cut short.
+// `payload` is that of an XLogData message. Throws ProtocolError for one that is cut short, or of no
+// known type.
 FeedMessage read_feed_message(std::string_view payload);
 
 }  // namespace pgcascade::relay

@@ -57,11 +57,14 @@ void FeedWriter::take(const protocol::XLogData& xlog, std::string_view bytes) {
     }
     const bool needs_transaction = message.kind != Kind::kBegin && message.kind != Kind::kLoneMessage;
     if (needs_transaction && !in_transaction_) throw_out_of_place("a change outside of a transaction");
+    if (message.kind == Kind::kCommit && message.commit_lsn != commit_lsn_)
+        throw_out_of_place("the Commit of another transaction");
 
     const std::string& frame = append_frame(bytes);
     switch (message.kind) {
         case Kind::kBegin:
             in_transaction_ = true;
+            commit_lsn_ = message.commit_lsn;
             flags_ = 0;
             take_announced(xlog);
             break;

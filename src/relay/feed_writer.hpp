@@ -50,6 +50,7 @@ class FeedWriter {
     log::FeedLog& log_;
     Definitions& definitions_;
     bool in_transaction_ = false;
+    Lsn commit_lsn_;           // of the one under way, as its Begin says
     std::uint32_t flags_ = 0;  // of the entry under way
     // Definitions that came before a Begin: a relay sends those that are in force where a session begins.
     std::vector<std::string> announced_;

@@ -191,7 +191,10 @@ TEST_F(FeedWriterTest, WhatIsOutOfPlaceIsAnErrorOfTheUpstream) {
     take(begin_message(0x100));
     EXPECT_THAT(refusal_of(begin_message(0x200)), HasSubstr("a Begin within a transaction"));
     EXPECT_THAT(refusal_of(logical_message(false, 0x150, "p", "c")), HasSubstr("into the middle"));
+    EXPECT_THAT(refusal_of(commit_message(0x200, 0x240)), HasSubstr("the Commit of another transaction"));
     EXPECT_THAT(refusal_of("C"), HasSubstr("cut short"));
+    EXPECT_THAT(refusal_of(""), HasSubstr("cut short"));
+    EXPECT_THAT(refusal_of("?nothing"), HasSubstr("unknown type, 0x3F"));
     writer_.start_session();
     EXPECT_EQ(in_log(), "");
 }
