@@ -302,6 +302,11 @@ class Network(TcpProxy):
         """Holds once that many more bytes have come from the server; sets `held`."""
         self._hold_at = self.bytes_from_server + count
 
+    def damage(self, old, new):
+        """The next occurrence of these bytes in what the server sends."""
+        self.replaced = False
+        self._replace = (old, new)
+
     def cut(self):
         """All connections, which come again."""
         sockets, self._sockets[:] = list(self._sockets), []

@@ -21,7 +21,7 @@ class Relay:
 
     def write_file(self, feeds=None, wal=None, wal_settings=None, feed_settings=None, **settings):
         """feeds: {name: (node or Relay, [publications])}; wal: the node or Relay that it comes from; settings: keys of
-        [relay], wal_settings and feed_settings: of [wal] and of each feed, as TOML has them."""
+        [relay], wal_settings: of [wal], feed_settings: of each feed, as TOML has them."""
         keys = {
             "listen": f'["127.0.0.1:{self.port}"]',
             "directory": f'"{self.directory / "data"}"',
