@@ -52,7 +52,9 @@ TEST(MessageJson, IsOneLineOfUtf8WhateverBytesAreInIt) {
             for (const char* member : {"message", "hint", "user"}) {
                 const std::string text = read_back(json, member);
                 ASSERT_TRUE(text.starts_with('x') && text.ends_with('y')) << text;
-                if (first < 0x80 && second < 0x80) ASSERT_EQ(text, bytes);
+                if (first < 0x80 && second < 0x80) {
+                    ASSERT_EQ(text, bytes);
+                }
             }
         }
 }
