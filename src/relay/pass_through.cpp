@@ -211,7 +211,9 @@ asio::awaitable<void> PassThrough::take_copy(const PGresult* start, Wire& client
     protocol::append_copy_in_response(client.out(), formats_of(start));
     co_await client.flush();
     for (bool is_over = false; !is_over;) {
+        waits_for_client_ = true;
         const protocol::FrontendMessage message = co_await client.read_message(kLargestCopiedMessage);
+        waits_for_client_ = false;
         is_over = co_await take_copied(message);
     }
 }

@@ -40,6 +40,9 @@ class PassThrough {
 
     protocol::TransactionStatus transaction_status() const;
 
+    // It is the client's turn, in a copy from it: the upstream says nothing before.
+    bool waits_for_client() const { return waits_for_client_; }
+
     // Asks the upstream to end what runs; on one of the threads that may block.
     void cancel(asio::thread_pool& blocking) const;
 
@@ -59,6 +62,7 @@ class PassThrough {
     std::unique_ptr<postgres::Connection> connection_;
     asio::posix::stream_descriptor socket_;
     std::string notices_;  // as messages for the client
+    bool waits_for_client_ = false;
 };
 
 }  // namespace pgcascade::relay

@@ -144,7 +144,7 @@ void Session::stop() {
     is_stopping_ = true;
     if (stream_ != nullptr)
         stream_->stop();
-    else if (!is_running_query_)
+    else if (!is_running_query_ || (upstream_ && upstream_->waits_for_client()))
         wire_.cancel();
     else if (upstream_)
         upstream_->cancel(relay_.for_upstream);

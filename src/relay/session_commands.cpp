@@ -264,6 +264,9 @@ asio::awaitable<void> Session::pass_through(const std::string& sql) {
         throw SessionEnd{report_of(problem, "FATAL")};  // part of an answer may be sent already
     } catch (const ProtocolError& problem) {
         throw SessionEnd{report_of(problem, "FATAL")};  // the upstream waits for the rest of a copy
+    } catch (const boost::system::system_error&) {
+        check_interrupts();  // stop() breaks the wait for the client off; else the client is gone
+        throw;
     }
 }
 

@@ -160,18 +160,21 @@ def test_sessions_that_do_not_stream_are_told_and_delay_nothing(source, relay, d
     with contextlib.ExitStack() as sessions:
         tool = sessions.enter_context(RecvLogical(relay, "busy", "log", directory))
         wait_for(lambda: slots(relay) == {"busy": True})
-        idle, dropping, running, copying = [sessions.enter_context(RawSession(address_of(relay))) for _ in range(4)]
-        for session in (idle, dropping, running, copying):
+        others = [sessions.enter_context(RawSession(address_of(relay))) for _ in range(5)]
+        for session in others:
             session.log_in()
+        _, dropping, running, copying, copying_in = others
         dropping.query("DROP_REPLICATION_SLOT busy WAIT")
         running.query("SELECT 'not done', pg_sleep(600)")
         copying.query("COPY (SELECT pg_sleep(600)) TO STDOUT")
+        copying_in.query("COPY item_log FROM STDIN")
+        copying_in.read_until(b"G")
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(600)%%' AND pid <> pg_backend_pid()"
         source.wait_until(sleeping, 2)
         began = time.monotonic()
         relay.stop().expect(0)
         assert time.monotonic() - began < PATIENCE_S, "something was waited for that could not end"
-        for session in (idle, dropping, running, copying):
+        for session in others:
             assert last_words(session) == TERMINATED
         source.wait_until(sleeping, 0)
         tool.wait()
