@@ -154,6 +154,11 @@ void FeedLog::write_entries() {
 }
 
 FeedPosition FeedLog::sync() {
+    const std::lock_guard files{files_mutex_};
+    return sync_files();
+}
+
+FeedPosition FeedLog::sync_files() {
     std::vector<SegmentPointer> segments;
     FeedPosition end;
     bool with_directory = false;
@@ -202,6 +207,10 @@ FeedLog::Segment* FeedLog::find_segment(FeedPosition position) const {
 }
 
 std::shared_ptr<const FeedSegment> FeedLog::segment_at(FeedPosition position) const {
+    return open_segment(position);
+}
+
+FeedLog::SegmentPointer FeedLog::open_segment(FeedPosition position) const {
     const std::lock_guard lock{mutex_};
     Segment* segment = find_segment(position);
     if (segment == nullptr) return nullptr;
@@ -239,7 +248,28 @@ std::size_t count_before(const FeedSegment& segment, Predicate is_before) {
 
 }  // namespace
 
+// Entries that vanish while somebody looks at them were cut away: then he looks once more.
+template <class Look>
+static auto look_beside_cuts(const FeedLog& log, Look look) {
+    for (;;) {
+        const std::uint64_t cuts = log.cuts();
+        try {
+            return look();
+        } catch (const LogCorrupt&) {
+            if (cuts == log.cuts()) throw;
+        }
+    }
+}
+
 FeedPosition FeedLog::find(Lsn from) const {
+    return look_beside_cuts(*this, [&] { return find_now(from); });
+}
+
+std::optional<FeedEntry> FeedLog::entry_before(FeedPosition position) const {
+    return look_beside_cuts(*this, [&] { return entry_before_now(position); });
+}
+
+FeedPosition FeedLog::find_now(Lsn from) const {
     FeedPosition begin;
     FeedPosition end;
     {
@@ -252,13 +282,13 @@ FeedPosition FeedLog::find(Lsn from) const {
         end = next == segments_.end() ? finished() : next->position;
     }
     const std::shared_ptr<const FeedSegment> segment = segment_at(begin);
-    if (!segment || segment->position() != begin) return find(from);  // removed meanwhile
+    if (!segment || segment->position() != begin) return find_now(from);  // removed meanwhile
     const std::size_t skipped =
         count_before(*segment, [&](const FeedEntry& entry) { return entry.commit_lsn < from; });
     return skipped < segment->entries() ? std::min(checked_entry(*segment, skipped).begin, end) : end;
 }
 
-std::optional<FeedEntry> FeedLog::entry_before(FeedPosition position) const {
+std::optional<FeedEntry> FeedLog::entry_before_now(FeedPosition position) const {
     for (FeedPosition at = position;;) {
         const std::shared_ptr<const FeedSegment> segment = segment_at(at);
         if (!segment) return std::nullopt;
@@ -271,6 +301,7 @@ std::optional<FeedEntry> FeedLog::entry_before(FeedPosition position) const {
 }
 
 void FeedLog::remove_before(FeedPosition position) {
+    const std::lock_guard files{files_mutex_};
     for (;;) {
         FeedPosition oldest;
         {
@@ -287,6 +318,106 @@ void FeedLog::remove_before(FeedPosition position) {
         remove_segment(directory_, oldest);
         fsync_directory(directory_);
     }
+}
+
+// -- Cutting back --
+
+namespace {
+
+// A lone message ends where its record begins.
+bool is_beyond(const FeedEntry& entry, Lsn end) {
+    const bool is_keepalive = (entry.flags & FeedEntry::kIsKeepalive) != 0;
+    return entry.end_lsn > end || (!is_keepalive && entry.commit_lsn >= end);
+}
+
+}  // namespace
+
+FeedLog::Beyond FeedLog::beyond(Lsn end) const {
+    const std::lock_guard files{files_mutex_};
+    const NewEnd kept = find_new_end(end);
+    Beyond found{.bytes = bytes_between(kept.end, finished()), .first_end = {}, .is_all = !kept.last};
+    for (FeedPosition at = kept.end; at < finished();) {
+        const auto segment = segment_at(at);
+        const std::size_t staying = segment->position() == kept.segment ? kept.entries : 0;
+        for (std::size_t number = staying; number < segment->entries(); ++number) {
+            const FeedEntry entry = checked_entry(*segment, number);
+            at = entry.end;
+            if ((entry.flags & FeedEntry::kIsKeepalive) != 0) continue;
+            if (found.transactions++ == 0) found.first_end = entry.end_lsn;
+        }
+    }
+    return found;
+}
+
+// A crash at any call leaves a log that ends where it did, or where it is to, or in between: the newest
+// entries are taken away first, each for certain, and with them what they say of those before them.
+void FeedLog::cut_back(Lsn end) {
+    abandon_entry();
+    flush();
+    const std::lock_guard files{files_mutex_};
+    sync_files();
+    const NewEnd kept = find_new_end(end);
+    forget_beyond(kept);
+    while (segments_.back().position > kept.segment) remove_last_segment();
+    cut_last_segment(kept);
+}
+
+// The last segment that holds something of what stays; the first one where none does.
+FeedLog::NewEnd FeedLog::find_new_end(Lsn end) const {
+    for (std::size_t number = segments_.size(); number-- > 0;) {
+        const auto segment = open_segment(segments_[number].position);
+        const std::size_t staying =
+            count_before(*segment, [&](const FeedEntry& entry) { return !is_beyond(entry, end); });
+        if (staying == 0 && number > 0) continue;
+        NewEnd found{segment->position(), segment->position(), staying, std::nullopt};
+        if (staying > 0) {
+            found.last = checked_entry(*segment, staying - 1);
+            found.end = found.last->end;
+        }
+        return found;
+    }
+    throw Error("a feed's log has one segment at least");
+}
+
+// Before the files change: a reader who finds one short must find out why.
+void FeedLog::forget_beyond(const NewEnd& kept) {
+    written_ = gathered_ = entry_begin_ = kept.end;
+    last_gathered_ = kept.last;
+    is_segment_over_ = true;
+    const std::lock_guard lock{mutex_};
+    readable_ = finished_ = durable_ = kept.end.value;
+    last_ = kept.last;
+    ++cuts_;
+}
+
+// The index first: frames without one are no damage but a segment that was never whole.
+void FeedLog::remove_last_segment() {
+    FeedPosition position;
+    {
+        const std::lock_guard lock{mutex_};
+        position = segments_.back().position;
+        std::erase_if(unsynced_,
+                      [&](const SegmentPointer& segment) { return segment->position() == position; });
+        segments_.pop_back();
+    }
+    remove_file(FeedSegment::index_file(directory_, position));
+    fsync_directory(directory_);
+    remove_file(FeedSegment::frames_file(directory_, position));
+    fsync_directory(directory_);
+}
+
+// Its frames only once the disk knows of no entry any more that says they were on disk.
+void FeedLog::cut_last_segment(const NewEnd& kept) {
+    const SegmentPointer segment = open_segment(kept.segment);
+    segment->cut(segment->end(), kept.entries);
+    segment->sync();
+    segment->cut(kept.end, kept.entries);
+    segment->sync();
+    current_ = segment;
+    entries_in_current_ = kept.entries;
+    const std::lock_guard lock{mutex_};
+    if (std::find(unsynced_.begin(), unsynced_.end(), segment) == unsynced_.end())
+        unsynced_.push_back(segment);
 }
 
 }  // namespace pgcascade::log

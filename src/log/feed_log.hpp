@@ -27,9 +27,10 @@ struct FeedLogOptions {
 // The durable log of one feed: the frames that its upstream sent, in the order and the form in which
 // downstreams get them, as a row of entries (transactions). docs/log_format.md tells how it lies on disk.
 //
-// One thread writes: append(), finish_entry(), abandon_entry(), flush(). sync() may run beside it in another;
-// all that is const, in any. What survives a crash: every entry below durable(), whole. What lies above is
-// cut off at the next start back to the last whole entry, and is to be asked for again.
+// One thread writes: append(), finish_entry(), abandon_entry(), flush(), cut_back(). sync() and
+// remove_before() may run beside it in others; all that is const, in any. What survives a crash: every entry
+// below durable(), whole. What lies above is cut off at the next start back to the last whole entry, and is
+// to be asked for again.
 class FeedLog {
   public:
     // Opens the log in the directory, which must be there, and mends what a crash has left. The caller sees
@@ -59,6 +60,26 @@ class FeedLog {
     // is lost: it may be tried again.
     void flush();
     std::uint64_t gathered_bytes() const { return frames_.size(); }
+
+    // What lies beyond an LSN: the entries that end there, or begin there and are no keepalives.
+    struct Beyond {
+        std::uint64_t bytes = 0;         // of readable entries
+        std::uint64_t transactions = 0;  // and lone messages: all but the keepalives
+        Lsn first_end;                   // end_lsn of the first of these
+        bool is_all = false;             // the log holds nothing else
+    };
+
+    // Of the writing thread. Throws LogCorrupt, SystemError.
+    Beyond beyond(Lsn end) const;
+
+    // The upstream's history does not have what lies beyond `end`: cuts it away, and what is under way too.
+    // Every reader has to find its place anew; see cuts(). A failure must end the process; the next start
+    // finds a log that ends there or later.
+    void cut_back(Lsn end);
+
+    // How often that was done. A reader takes the segment to read from first, and then looks here: where the
+    // number has not changed since it chose its place, what it reads is the log's.
+    std::uint64_t cuts() const { return cuts_; }
 
     // The last entry that is whole, written or not. Of the writing thread.
     const std::optional<FeedEntry>& last_gathered() const { return last_gathered_; }
@@ -94,7 +115,7 @@ class FeedLog {
     std::shared_ptr<const FeedSegment> segment_at(FeedPosition position) const;
 
     // Removes the segments that lie below it whole, but for the last one of which something is on disk. Any
-    // thread, one at a time.
+    // thread.
     void remove_before(FeedPosition position);
 
     // Whether there are such segments, once what follows them is on disk.
@@ -109,10 +130,28 @@ class FeedLog {
     };
     using SegmentPointer = std::shared_ptr<FeedSegment>;
 
+    // Where the log ends once it is cut back.
+    struct NewEnd {
+        FeedPosition segment;
+        FeedPosition end;
+        std::size_t entries = 0;  // in that segment
+        std::optional<FeedEntry> last;
+    };
+
     void recover();
     Segment* find_segment(FeedPosition position) const;
+    SegmentPointer open_segment(FeedPosition position) const;
     void begin_segment();
     void write_entries();
+    FeedPosition sync_files();
+
+    NewEnd find_new_end(Lsn end) const;
+    void forget_beyond(const NewEnd& kept);
+    void remove_last_segment();
+    void cut_last_segment(const NewEnd& kept);
+
+    FeedPosition find_now(Lsn from) const;
+    std::optional<FeedEntry> entry_before_now(FeedPosition position) const;
 
     const std::filesystem::path directory_;
     const FeedLogOptions options_;
@@ -134,6 +173,10 @@ class FeedLog {
     std::atomic<std::uint64_t> finished_{0};
     std::atomic<std::uint64_t> durable_{0};
     std::atomic<std::uint64_t> abandoned_{0};
+    std::atomic<std::uint64_t> cuts_{0};
+
+    // Held while files are brought to disk or taken away. Taken before the other one.
+    mutable std::mutex files_mutex_;
 
     // The list of segments is read by every session, and changed when a segment begins or is removed.
     mutable std::mutex mutex_;

@@ -1,16 +1,20 @@
 #include "log/feed_log.hpp"
 
+#include <csignal>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <pgcascade/error.hpp>
 
 #include "base/file.hpp"
 #include "log/feed_scan.hpp"
+#include "unit/log/killed_at_call.hpp"
 #include "unit/temporary_directory.hpp"
 
 namespace pgcascade::log {
@@ -19,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class FeedLogTest : public testing::Test {
   protected:
@@ -39,6 +44,12 @@ class FeedLogTest : public testing::Test {
     static void write_entry(FeedLog& log, int number, std::size_t bytes = 40) {
         log.append(frames_of(number, bytes));
         log.finish_entry(commit_lsn(number), Lsn{commit_lsn(number).value + 5});
+        log.flush();
+    }
+
+    static void write_keepalive(FeedLog& log, Lsn position) {
+        log.append("keepalive ");
+        log.finish_entry(position, position, FeedEntry::kIsKeepalive);
         log.flush();
     }
 
@@ -295,6 +306,337 @@ TEST_F(FeedLogTest, ReadersAndSyncRunBesideTheWriter) {
     syncing.join();
     EXPECT_EQ(frames, all_frames(0, kEntries));
     EXPECT_EQ(log.durable(), end);
+}
+
+// -- Retention and what the log knows of itself --
+
+TEST_F(FeedLogTest, RetentionLeavesTheLastEntryThoughNothingFollowsIt) {
+    {
+        FeedLog log{directory_, small_segments()};
+        for (int number = 0; number < 3; ++number) write_entry(log, number);
+        EXPECT_EQ(log.segment_at(log.finished())->entries(), 0U);
+        log.sync();
+        log.remove_before(log.finished());
+        EXPECT_EQ(log.begin(), FeedPosition{0});
+    }
+    FeedLog log{directory_, small_segments()};
+    ASSERT_TRUE(log.last());
+    EXPECT_EQ(log.last()->commit_lsn, commit_lsn(2));
+    EXPECT_EQ(log.finished(), FeedPosition{120});
+    write_entry(log, 3);
+    log.remove_before(log.finished());
+    EXPECT_EQ(log.begin(), FeedPosition{0});
+    log.sync();
+    log.remove_before(log.finished());
+    EXPECT_EQ(log.begin(), FeedPosition{120});
+    EXPECT_EQ(FeedLog(directory_).last()->commit_lsn, commit_lsn(3));
+}
+
+TEST_F(FeedLogTest, SameTransactionCantComeTwiceButAfterAKeepaliveThatSaidAsMuch) {
+    FeedLog log{directory_};
+    const auto finish = [&](Lsn commit) {
+        log.append(frames_of(1));
+        log.finish_entry(commit, {commit.value + 5});
+    };
+    finish(commit_lsn(1));
+    EXPECT_THROW(finish(commit_lsn(1)), Error);
+    log.abandon_entry();
+    EXPECT_THROW(finish(commit_lsn(0)), Error);
+    log.abandon_entry();
+    write_keepalive(log, commit_lsn(2));
+    finish(commit_lsn(2));
+    EXPECT_THROW(finish(commit_lsn(2)), Error);
+    log.abandon_entry();
+    log.flush();
+    EXPECT_EQ(read_all(log), frames_of(1) + "keepalive " + frames_of(1));
+}
+
+TEST_F(FeedLogTest, FlushThatFailedLosesNothing) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    for (rlim_t room = 28; room < 600; room += 13) {  // in the frames or in the index
+        const TemporaryDirectory temporary;
+        FeedLog log{temporary.path()};
+        for (int number = 0; number < 5; ++number) {
+            log.append(frames_of(number, 90));
+            log.finish_entry(commit_lsn(number), commit_lsn(number));
+        }
+        log.append(frames_of(5, 90));
+        const rlimit small{room, before.rlim_max};
+        ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+        const bool has_room = room >= 540;
+        if (has_room)
+            log.flush();
+        else
+            EXPECT_THROW(log.flush(), SystemError) << room;
+        ::setrlimit(RLIMIT_FSIZE, &before);
+        EXPECT_LE(log.finished(), log.readable());
+        log.flush();
+        log.finish_entry(commit_lsn(5), commit_lsn(5));
+        log.flush();
+        std::string all;
+        for (int number = 0; number < 6; ++number) all += frames_of(number, 90);
+        ASSERT_EQ(read_all(log), all) << room;
+        ASSERT_EQ(read_all(FeedLog{temporary.path()}), all) << room;
+    }
+}
+
+// -- Cutting back --
+
+class CutBackFeedLogTest : public FeedLogTest {
+  protected:
+    // Entries of 40 bytes, three a segment, with the LSNs of their numbers.
+    static void write_entries(FeedLog& log, int from, int to) {
+        for (int number = from; number < to; ++number) write_entry(log, number);
+    }
+
+    static Lsn end_of(int number) { return {commit_lsn(number).value + 5}; }
+
+    // What other timelines have in their place.
+    static void write_other(FeedLog& log, int number) {
+        log.append(other_frames(number));
+        log.finish_entry(commit_lsn(number), end_of(number));
+        log.flush();
+    }
+
+    static std::string other_frames(int number) { return "another " + frames_of(number, 32); }
+
+    static std::map<std::string, std::string> contents(const fs::path& directory) {
+        std::map<std::string, std::string> found;
+        for (const auto& file : fs::directory_iterator{directory})
+            found[file.path().filename().string()] = read_file(file.path());
+        return found;
+    }
+
+    static void expect_whole(const fs::path& directory) {
+        const FeedScan scan = scan_feed(directory, ScanDepth::kAll);
+        ASSERT_TRUE(scan.corruptions.empty()) << scan.corruptions.front().to_string();
+    }
+};
+
+TEST_F(CutBackFeedLogTest, LogEndsWithTheLastEntryThatIsNotBeyond) {
+    for (int kept = 0; kept <= 10; ++kept)
+        for (const bool is_synced : {false, true})
+            for (const bool is_under_way : {false, true}) {
+                const TemporaryDirectory temporary;
+                const FeedPosition end{40 * static_cast<std::uint64_t>(kept)};
+                {
+                    FeedLog log{temporary.path(), small_segments()};
+                    write_entries(log, 0, 10);
+                    if (is_synced) log.sync();
+                    if (is_under_way) log.append("of a transaction under way");
+                    if (is_under_way) log.flush();
+                    log.cut_back(commit_lsn(kept));
+                    EXPECT_EQ(log.finished(), end);
+                    EXPECT_EQ(log.readable(), end);
+                    EXPECT_EQ(log.durable(), end);
+                    EXPECT_EQ(log.last().has_value(), kept > 0);
+                    EXPECT_EQ(log.cuts(), 1U);
+                    EXPECT_EQ(read_all(log), all_frames(0, kept));
+                    expect_whole(temporary.path());
+                    for (int number = kept; number < 12; ++number) write_other(log, number);
+                    log.sync();
+                }
+                FeedLog log{temporary.path(), small_segments()};
+                EXPECT_FALSE(log.cut());
+                std::string all = all_frames(0, kept);
+                for (int number = kept; number < 12; ++number) all += other_frames(number);
+                EXPECT_EQ(read_all(log), all);
+                expect_whole(temporary.path());
+            }
+}
+
+TEST_F(CutBackFeedLogTest, WhatLiesBeyondIsTold) {
+    FeedLog log{directory_, small_segments()};
+    write_entries(log, 0, 2);
+    write_keepalive(log, end_of(2));
+    write_entries(log, 3, 8);
+    write_keepalive(log, end_of(8));
+    const auto told = [&](Lsn end) {
+        const FeedLog::Beyond found = log.beyond(end);
+        return std::tuple{found.bytes, found.transactions, found.first_end, found.is_all};
+    };
+    EXPECT_EQ(told(end_of(8)), std::tuple(0U, 0U, Lsn{}, false));
+    EXPECT_EQ(told(end_of(7)), std::tuple(10U, 0U, Lsn{}, false));
+    EXPECT_EQ(told({end_of(7).value - 1}), std::tuple(50U, 1U, end_of(7), false));
+    EXPECT_EQ(told(end_of(2)), std::tuple(210U, 5U, end_of(3), false));
+    EXPECT_EQ(told({end_of(2).value - 1}), std::tuple(220U, 5U, end_of(3), false));
+    EXPECT_EQ(told({1}), std::tuple(300U, 7U, end_of(0), true));
+}
+
+// It ends where its record begins, and so does what comes next on the other timeline.
+TEST_F(CutBackFeedLogTest, LoneMessageAtTheVeryPlaceIsBeyondAndAKeepaliveIsNot) {
+    FeedLog log{directory_};
+    write_entry(log, 0);
+    write_keepalive(log, commit_lsn(1));
+    log.append(frames_of(1));
+    log.finish_entry(commit_lsn(1), commit_lsn(1), FeedEntry::kIsLoneMessage);
+    log.flush();
+    EXPECT_EQ(log.beyond(commit_lsn(1)).first_end, commit_lsn(1));
+    log.cut_back(commit_lsn(1));
+    EXPECT_EQ(read_all(log), frames_of(0) + "keepalive ");
+    write_other(log, 1);
+}
+
+TEST_F(CutBackFeedLogTest, WhoReadThereNeverFindsOtherBytesInTheirPlace) {
+    FeedLog log{directory_, small_segments()};
+    write_entries(log, 0, 8);
+    const auto cut = log.segment_at({40});
+    const auto removed = log.segment_at({240});
+    log.cut_back(commit_lsn(1));
+    for (int number = 1; number < 8; ++number) write_other(log, number);
+    EXPECT_EQ(cut->end(), FeedPosition{40});
+    EXPECT_EQ(cut->entries(), 1U);
+    EXPECT_EQ(removed->end(), FeedPosition{320});
+    EXPECT_EQ(removed->entry(0)->crc, crc32c(frames_of(6)));
+    EXPECT_NE(log.segment_at({40}), cut);
+    EXPECT_EQ(log.find(commit_lsn(7)), FeedPosition{280});
+    EXPECT_EQ(log.entry_before({80})->crc, crc32c(other_frames(1)));
+}
+
+TEST_F(CutBackFeedLogTest, LogThatBeginsBeyondLosesAllAndGoesOnAtItsPosition) {
+    {
+        FeedLog log{directory_, small_segments()};
+        write_entries(log, 0, 10);
+        log.sync();
+        log.remove_before({240});
+        log.cut_back(commit_lsn(2));
+        EXPECT_EQ(log.begin(), FeedPosition{240});
+        EXPECT_EQ(log.finished(), FeedPosition{240});
+        EXPECT_FALSE(log.last());
+        write_other(log, 2);
+        EXPECT_EQ(log.find(commit_lsn(2)), FeedPosition{240});
+    }
+    const FeedLog log{directory_, small_segments()};
+    EXPECT_EQ(log.begin(), FeedPosition{240});
+    EXPECT_EQ(read_all(log), other_frames(2));
+}
+
+TEST_F(CutBackFeedLogTest, RetentionSyncAndReadersRunBesideIt) {
+    FeedLog log{directory_, small_segments()};
+    std::atomic<bool> is_over{false};
+    std::thread keeping{[&] {
+        while (!is_over) {
+            log.sync();
+            log.remove_before({120});
+        }
+    }};
+    std::thread reading{[&] {
+        while (!is_over) {
+            log.find(commit_lsn(5));
+            log.entry_before(log.finished());
+            log.entry_before({300});
+        }
+    }};
+    for (int round = 0; round < 20; ++round) {
+        write_entries(log, round == 0 ? 0 : 4, 12);
+        log.cut_back(commit_lsn(4));
+    }
+    is_over = true;
+    keeping.join();
+    reading.join();
+    write_entries(log, 4, 12);
+    EXPECT_THAT(all_frames(0, 12), testing::EndsWith(read_all(log)));
+    expect_whole(directory_);
+}
+
+TEST_F(CutBackFeedLogTest, KilledAtAnyCallItIsFinishedByTheNext) {
+    const int kept = 4;
+    for (int calls = 1;; ++calls) {
+        const TemporaryDirectory temporary;
+        std::optional<FeedLog> log;
+        const auto prepare = [&] {
+            log.emplace(temporary.path(), small_segments());
+            write_entries(*log, 0, 5);
+            log->sync();
+            write_entries(*log, 5, 10);
+            log->sync();
+            write_entries(*log, 10, 11);
+        };
+        const bool is_killed = killed_at_call(calls, prepare, [&] { log->cut_back(commit_lsn(kept)); });
+        expect_whole(temporary.path());
+        FeedLog again{temporary.path(), small_segments()};
+        ASSERT_GE(again.finished(), FeedPosition{40 * kept}) << calls;
+        ASSERT_THAT(all_frames(0, 11), StartsWith(read_all(again))) << calls;
+        again.cut_back(commit_lsn(kept));
+        for (int number = kept; number < 10; ++number) write_other(again, number);
+        ASSERT_THAT(read_all(again), StartsWith(all_frames(0, kept) + other_frames(kept))) << calls;
+        ASSERT_EQ(read_all(FeedLog{temporary.path()}), read_all(again)) << calls;
+        if (is_killed) continue;
+        EXPECT_GT(calls, 20);
+        return;
+    }
+}
+
+// Each state that the disk may have of it when the power fails.
+TEST_F(CutBackFeedLogTest, CutThatWasBrokenOffIsALog) {
+    const auto expect_end = [&](int whole) {
+        const TemporaryDirectory temporary;
+        for (const auto& [name, content] : contents(directory_))
+            std::ofstream{temporary.path() / name} << content;
+        expect_whole(temporary.path());
+        FeedLog log{temporary.path(), small_segments()};
+        EXPECT_EQ(read_all(log), all_frames(0, whole));
+        log.cut_back(commit_lsn(4));
+        EXPECT_EQ(read_all(log), all_frames(0, 4));
+    };
+    {
+        FeedLog log{directory_, small_segments()};
+        for (int number = 0; number < 10; ++number) {
+            write_entry(log, number);
+            log.sync();
+        }
+    }
+    expect_end(10);
+    for (const std::uint64_t position : {360, 240}) {
+        fs::remove(index_file(position));
+        expect_end(static_cast<int>(position / 40));
+        fs::remove(frames_file(position));
+        expect_end(static_cast<int>(position / 40));
+    }
+    fs::resize_file(index_file(120), fs::file_size(index_file(120)) - 2 * kFeedEntryBytes);
+    expect_end(4);
+    fs::resize_file(frames_file(120), 77);
+    expect_end(4);
+}
+
+// -- Killed at any moment --
+
+// Nothing that was on disk is missing, and what is there is what was written.
+TEST_F(CutBackFeedLogTest, KilledAtAnyCallALogHasWhatWasOnDisk) {
+    for (int calls = 1;; ++calls) {
+        const TemporaryDirectory temporary;
+        std::optional<FeedLog> log;
+        const auto prepare = [&] {
+            log.emplace(temporary.path(), small_segments());
+            write_entries(*log, 0, 4);
+            log->sync();
+        };
+        const auto act = [&] {
+            write_entries(*log, 4, 6);
+            log->append("of a transaction that is broken off");
+            log->flush();
+            log->abandon_entry();
+            write_entries(*log, 6, 8);
+            log->sync();
+            log->remove_before({120});
+            write_entries(*log, 8, 9);
+        };
+        const bool is_killed = killed_at_call(calls, prepare, act);
+        expect_whole(temporary.path());
+        FeedLog again{temporary.path(), small_segments()};
+        const int whole = static_cast<int>(again.finished().value / 40);
+        ASSERT_GE(whole, 4) << calls;
+        ASSERT_EQ(read_all(again), all_frames(static_cast<int>(again.begin().value / 40), whole)) << calls;
+        ASSERT_EQ(again.last()->commit_lsn, commit_lsn(whole - 1)) << calls;
+        write_entries(again, whole, 12);
+        ASSERT_THAT(all_frames(0, 12), testing::EndsWith(read_all(FeedLog{temporary.path()}))) << calls;
+        if (is_killed) continue;
+        EXPECT_EQ(whole, 9);
+        EXPECT_GT(calls, 20);
+        return;
+    }
 }
 
 // -- After a crash --
