@@ -58,6 +58,7 @@ void FeedLog::recover() {
     } else {
         entries_in_current_ = scan.segments.back().entries;
         current_->cut(scan.end, entries_in_current_);
+        is_segment_over_ = !last_;  // what came before it may have been cut away, too
     }
     for (const SegmentPointer& segment : unsynced_) segment->sync();
     current_->sync();
@@ -335,7 +336,7 @@ bool is_beyond(const FeedEntry& entry, Lsn end) {
 FeedLog::Beyond FeedLog::beyond(Lsn end) const {
     const std::lock_guard files{files_mutex_};
     const NewEnd kept = find_new_end(end);
-    Beyond found{.bytes = bytes_between(kept.end, finished()), .first_end = {}, .is_all = !kept.last};
+    Beyond found{.bytes = bytes_between(kept.end, finished()), .first_end = {}};
     for (FeedPosition at = kept.end; at < finished();) {
         const auto segment = segment_at(at);
         const std::size_t staying = segment->position() == kept.segment ? kept.entries : 0;

@@ -66,7 +66,6 @@ class FeedLog {
         std::uint64_t bytes = 0;         // of readable entries
         std::uint64_t transactions = 0;  // and lone messages: all but the keepalives
         Lsn first_end;                   // end_lsn of the first of these
-        bool is_all = false;             // the log holds nothing else
     };
 
     // Of the writing thread. Throws LogCorrupt, SystemError.

@@ -94,12 +94,15 @@ FeedSegment::FeedSegment(const fs::path& directory, FeedPosition position, int f
       index_(open_file(index_name_, flags)) {}
 
 FeedSegment FeedSegment::create(const fs::path& directory, const FeedSegmentHeader& header) {
-    // A file of that name may still be read by somebody: it must not change under their eyes.
+    // A file of that name may still be read by somebody: it must not change under their eyes. One after the
+    // other, so that the position is never without a name.
     for (const fs::path& file :
-         {frames_file(directory, header.position), index_file(directory, header.position)})
+         {frames_file(directory, header.position), index_file(directory, header.position)}) {
         if (::unlink(file.c_str()) != 0 && errno != ENOENT)
             throw SystemError("can't remove " + file.string(), errno);
-    FeedSegment segment{directory, header.position, O_RDWR | O_CREAT | O_EXCL};
+        open_file(file, O_RDWR | O_CREAT | O_EXCL);
+    }
+    FeedSegment segment{directory, header.position, O_RDWR};
     const std::string bytes = to_bytes(header);
     write_at(segment.index_, segment.index_name_, 0, bytes);
     segment.header_ = header;

@@ -12,19 +12,22 @@ namespace {
 
 // A server that was reached through the same connection string may be another one by now.
 void check_same_cluster(const ReplicationConnection& connection, const SystemIdentity& identity,
-                        const StreamServer& server, const Resumption& before) {
-    if (identity.system_identifier != before.system_identifier)
-        throw Error(
-            fmt::format("{} is another cluster now: its system identifier is {}, the stream began on {}",
-                        connection.name(), identity.system_identifier, before.system_identifier),
-            "check where the connection string leads; to read from the new cluster, start anew on a slot "
-            "there");
+                        const std::string& before) {
+    if (identity.system_identifier == before) return;
+    throw Error(fmt::format("{} is another cluster now: its system identifier is {}, the stream began on {}",
+                            connection.name(), identity.system_identifier, before),
+                "check where the connection string leads; to read from the new cluster, start anew on a slot "
+                "there");
+}
+
+void check_reaches(const ReplicationConnection& connection, const SystemIdentity& identity,
+                   const StreamServer& server, Lsn position) {
     // A standby that was restarted may have to replay up to there again; a primary that is behind has lost
     // WAL.
-    if (!server.is_standby && identity.flushed < before.position)
+    if (!server.is_standby && identity.flushed < position)
         throw Error(
             fmt::format("{}: the server's WAL ends at {}, before {}, up to which changes were delivered",
-                        connection.name(), identity.flushed.to_string(), before.position.to_string()),
+                        connection.name(), identity.flushed.to_string(), position.to_string()),
             "the server was restored, or a failover lost transactions: compare the data with the consumer's, "
             "then start on a new slot");
 }
@@ -70,13 +73,13 @@ void check_from(const StreamOptions& options, const Slot& slot, const std::strin
 }
 
 // The server goes on where the slot stands, if that is beyond the position that it is asked for.
-void check_nothing_is_skipped(const Slot& slot, const Resumption& before, const std::string& server) {
-    if (!slot.confirmed_flush_lsn || *slot.confirmed_flush_lsn <= before.position) return;
+void check_nothing_is_skipped(const Slot& slot, Lsn position, const std::string& server) {
+    if (!slot.confirmed_flush_lsn || *slot.confirmed_flush_lsn <= position) return;
     throw Error(
         fmt::format(
             "{}: slot \"{}\" stands at {}, beyond {}, up to which changes were delivered: it was made "
             "anew, advanced, or read by somebody else meanwhile",
-            server, slot.name, slot.confirmed_flush_lsn->to_string(), before.position.to_string()),
+            server, slot.name, slot.confirmed_flush_lsn->to_string(), position.to_string()),
         "what lies between does not come any more: compare the consumer's data with the tables, then start "
         "anew");
 }
@@ -126,8 +129,12 @@ LogicalSession open_session(const StreamOptions& options, const std::optional<Re
     const SystemIdentity identity = connection.identify_system();
     session.system_identifier = identity.system_identifier;
     session.timeline = identity.timeline;
+    Lsn position = resumption ? resumption->position : options.from;
     if (resumption) {
-        check_same_cluster(connection, identity, session.server, *resumption);
+        check_same_cluster(connection, identity, resumption->system_identifier);
+        if (resumption->find_position)
+            position = resumption->find_position(connection, identity, session.server);
+        check_reaches(connection, identity, session.server, position);
     } else {
         warn_of_standby(options, session.server, connection.name());
         if (options.create_slot || options.temporary_slot) create_slot(connection, options, conninfo);
@@ -136,11 +143,11 @@ LogicalSession open_session(const StreamOptions& options, const std::optional<Re
     const Slot slot = slot_for_pgoutput(connection.commands(), options.slot);
     session.confirmed = slot.confirmed_flush_lsn.value_or(Lsn{});
     if (resumption)
-        check_nothing_is_skipped(slot, *resumption, connection.name());
+        check_nothing_is_skipped(slot, position, connection.name());
     else
         check_from(options, slot, connection.name());
     fix_text_of_values(connection);
-    start(connection, start_command(options, resumption ? resumption->position : options.from));
+    start(connection, start_command(options, position));
     return session;
 }
 

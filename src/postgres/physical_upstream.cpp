@@ -71,4 +71,12 @@ std::optional<std::string> fetch_timeline_history(ReplicationConnection& connect
     }
 }
 
+std::string fetch_own_history(ReplicationConnection& connection, TimelineId timeline) {
+    if (timeline.value == 1) return {};
+    if (auto content = fetch_timeline_history(connection, timeline)) return *std::move(content);
+    throw ServerError(
+        fmt::format("{}: the history file of its timeline {} is missing", connection.name(), timeline.value),
+        "58P01", "put it back into pg_wal there, from an archive or another server");
+}
+
 }  // namespace pgcascade::postgres

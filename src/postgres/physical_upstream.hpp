@@ -40,4 +40,8 @@ void create_reserving_slot(ReplicationConnection& connection, const std::string&
 // The history file of a timeline, byte for byte. Nothing where the server does not have it.
 std::optional<std::string> fetch_timeline_history(ReplicationConnection& connection, TimelineId timeline);
 
+// That of the timeline which the server itself is on; empty for the first one. Throws ServerError where it is
+// missing, with what to do.
+std::string fetch_own_history(ReplicationConnection& connection, TimelineId timeline);
+
 }  // namespace pgcascade::postgres

@@ -14,7 +14,7 @@
 
 namespace pgcascade::postgres {
 
-// The ParameterStatus that only a relay has.
+// The ParameterStatus that only a relay has: another value each time that it starts.
 inline constexpr const char* kRelayParameter = "pgcascade.relay";
 
 inline bool is_relay(const Connection& connection) {

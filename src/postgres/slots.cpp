@@ -103,6 +103,8 @@ std::string invalidation_cause(const std::string& reason) {
                "slot)";
     if (reason == "wal_level_insufficient") return "wal_level on the primary fell below logical";
     if (reason == "idle_timeout") return "nobody used it for idle_replication_slot_timeout";
+    if (reason == "diverged")
+        return "transactions that were read through it were lost when the relay's upstream was failed over";
     return "it conflicted with recovery: the primary removed catalog rows that it needs, or lowered "
            "wal_level";
 }

@@ -52,16 +52,19 @@ StreamServer check_server(Connection& connection) {
         // As a standby: after a crash it may have to fetch again what it had sent.
         return {.is_standby = true,
                 .hot_standby_feedback = true,
-                .wal_sender_timeout = std::chrono::milliseconds{timeout.integer(0, 0)}};
+                .wal_sender_timeout = std::chrono::milliseconds{timeout.integer(0, 0)},
+                .run = connection.parameter(kRelayParameter)};
     }
     const Result facts = connection.command(
         "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('wal_level'),"
         " pg_catalog.current_setting('hot_standby_feedback')::pg_catalog.bool,"
-        " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout')");
+        " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'),"
+        " pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.numeric(20, 6)");
     StreamServer server;
     server.is_standby = facts.boolean(0, 0);
     server.hot_standby_feedback = facts.boolean(0, 2);
     server.wal_sender_timeout = std::chrono::milliseconds{facts.integer(0, 3)};
+    server.run = facts.at(0, 4);
     if (server.is_standby) check_standby_version(connection);
     check_wal_level(connection, facts.at(0, 1), server.is_standby);
     return server;

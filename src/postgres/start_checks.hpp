@@ -16,6 +16,7 @@ struct StreamServer {
     bool is_standby = false;
     bool hot_standby_feedback = false;
     std::chrono::milliseconds wal_sender_timeout{};  // of this session; 0: none
+    std::string run;  // no other server has the same one, nor has this one once it is started anew
 };
 
 // The version, wal_level, and whether a standby can decode. Throws ServerError.

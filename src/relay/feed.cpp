@@ -7,6 +7,7 @@
 #include <pgcascade/error.hpp>
 
 #include "base/file.hpp"
+#include "log/wal_name.hpp"
 
 namespace pgcascade::relay {
 
@@ -50,10 +51,9 @@ Feed::Feed(const FeedConfig& config, const fs::path& relay_directory, std::optio
             fmt::format("give the feed of the new set a name of its own; where nobody reads the old "
                         "one any more, remove {}",
                         directory_.string()));
-    if (const auto last = log_.last())
-        mark_ = {log_.finished(), last->end_lsn};
-    else if (facts_)
-        mark_ = {log_.finished(), facts_->start};
+    const auto last = log_.last();
+    mark_ = {log_.finished(), last ? last->end_lsn : Lsn{}};
+    if (facts_) mark_.upto = std::max({mark_.upto, facts_->start, facts_->received_from});
 }
 
 std::optional<UpstreamFacts> Feed::facts() const {
@@ -88,6 +88,22 @@ Feed::Mark Feed::mark() const {
 void Feed::set_mark(Mark mark) {
     const std::lock_guard lock{mutex_};
     if (mark.upto > mark_.upto) mark_ = mark;
+}
+
+void Feed::cut_back(Lsn end) {
+    log_.cut_back(end);
+    const std::lock_guard lock{mutex_};
+    mark_ = {log_.finished(), std::min(mark_.upto, end)};
+}
+
+void Feed::add_history(TimelineId timeline, const std::string& content) const {
+    write_file_durably(log::WalDirectory{directory_}.history_file(timeline), content, 0600);
+}
+
+std::optional<std::string> Feed::history(TimelineId timeline) const {
+    const fs::path file = log::WalDirectory{directory_}.history_file(timeline);
+    if (!fs::exists(file)) return std::nullopt;
+    return read_file(file);
 }
 
 Lsn Feed::durable() const {

@@ -45,7 +45,15 @@ class Feed : public IncomingLog {
         Lsn upto;
     };
     Mark mark() const;
-    void set_mark(Mark mark);
+    void set_mark(Mark mark);  // never lowers it
+
+    // The upstream's history does not have what lies beyond: takes it out of the log, and lowers the mark.
+    // The receiver's thread. A failure must end the process.
+    void cut_back(Lsn end);
+
+    // The upstream's timelines, as it gave their files. Durable when it returns.
+    void add_history(TimelineId timeline, const std::string& content) const;
+    std::optional<std::string> history(TimelineId timeline) const;
 
     // Up to where the upstream may forget: the end of the last entry that is on disk.
     Lsn durable() const;

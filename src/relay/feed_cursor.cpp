@@ -33,7 +33,7 @@ std::uint64_t whole_frames(const log::FeedSegment& segment, FeedPosition from, s
 
 }  // namespace
 
-FeedCursor::FeedCursor(const Feed& feed, Lsn start) : feed_(feed), start_(start) {
+FeedCursor::FeedCursor(const Feed& feed, Lsn start) : feed_(feed), start_(start), cuts_(feed.log().cuts()) {
     check_reach();
     find_start();
 }
@@ -51,6 +51,13 @@ void FeedCursor::check_reach() const {
     throw ServerError(fmt::format("feed \"{}\" does not reach back to {}: it begins after {}", feed_.name(),
                                   start_.to_string(), std::max(facts->start, removed).to_string()),
                       "58P01", "drop the slot, and make a new copy of the data from where the relay is now");
+}
+
+// Wherever it stands: the client may have been told of a position that the upstream has not come to again.
+void FeedCursor::check_history() const {
+    if (feed_.log().cuts() == cuts_) return;
+    throw ServerError("the upstream was failed over to a server that lacks the last transactions", "08006",
+                      "connect again: what it has follows");
 }
 
 // What is under way, or not even begun, may still lie below `start_` where that is ahead of the log: only
@@ -75,6 +82,7 @@ std::string FeedCursor::take_definitions() {
 
 std::optional<FeedCursor::Span> FeedCursor::next() {
     const log::FeedLog& log = feed_.log();
+    check_history();
     while (!is_standing_) {
         if (log.finished() == searched_) return std::nullopt;
         find_start();
@@ -92,6 +100,7 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
                 fmt::format("what follows {} in feed \"{}\" was removed", given().to_string(), feed_.name()),
                 "58P01");
         // Only now: the segment was taken before, so it holds what belongs to this entry.
+        check_history();
         if (log.abandoned() != abandoned_) {
             if (!is_within_ && place_ <= finished) continue;
             throw ServerError("the upstream broke off the transaction that was being sent", "08006",

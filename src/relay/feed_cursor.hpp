@@ -27,7 +27,8 @@ class FeedCursor {
     std::string take_definitions();
 
     // Bytes of a file that come next, whole frames; nothing: wait for the feed's news. Throws ServerError
-    // where the transaction that it stands in was broken off, or its place in the log was removed.
+    // where the transaction that it stands in was broken off, the log was cut back, or its place in the log
+    // was removed.
     struct Span {
         std::shared_ptr<const log::FeedSegment> segment;
         std::uint64_t offset = 0;
@@ -46,9 +47,11 @@ class FeedCursor {
   private:
     void find_start();
     void check_reach() const;
+    void check_history() const;
 
     const Feed& feed_;
     const Lsn start_;
+    const std::uint64_t cuts_;  // the log's count when `start_` was chosen
     bool is_standing_ = false;  // false: all that is there is below `start_`
     bool has_definitions_ = false;
     log::FeedPosition place_;

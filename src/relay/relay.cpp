@@ -185,7 +185,7 @@ void Relay::start_receiving() {
     // A subscriber may go over to another set of publications, and so to another feed of its database: each
     // slot counts for all of them.
     for (const auto& feed : feeds_)
-        add(*feed, std::make_unique<FeedReceiver>(*feed, timeout, stop_receiving_.fd()),
+        add(*feed, std::make_unique<FeedReceiver>(*feed, slots_, timeout, stop_receiving_.fd()),
             [feed = feed.get()](const Slot& slot) { return slot.database == feed->config().database; });
     if (wal_)
         add(*wal_, std::make_unique<WalReceiver>(*wal_, slots_, timeout, stop_receiving_.fd()),

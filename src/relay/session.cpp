@@ -108,7 +108,7 @@ void Session::greet() {
     const bool only_asks = client_.replication == Client::Replication::kNone;
     const UpstreamFacts known = only_asks ? known_facts().value_or(UpstreamFacts{}) : facts();
     for (const auto& [name, value] : known.parameters) protocol::append_parameter_status(out, name, value);
-    protocol::append_parameter_status(out, postgres::kRelayParameter, "1");
+    protocol::append_parameter_status(out, postgres::kRelayParameter, relay_.life);
     protocol::append_parameter_status(out, "application_name", client_.application_name);
     protocol::append_parameter_status(out, "is_superuser", "off");
     protocol::append_parameter_status(out, "session_authorization", client_.user);

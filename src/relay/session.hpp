@@ -82,6 +82,7 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<void> pass_through(const std::string& sql);
     asio::awaitable<void> pass_backup_through(const std::string& command);
 
+    asio::awaitable<void> give_up(const SlotLease& lease, const Feed& feed, Lsn requested);
     asio::awaitable<void> stream_feed(const Feed& feed, Lsn start, const FeedSelection& selection,
                                       const SlotLease& lease);
     asio::awaitable<void> stream_wal(WalSource& source, const SlotLease* lease);
@@ -90,7 +91,7 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<void> wait_until_readable(log::WalPosition start);
     [[noreturn]] void fail_stream(const std::exception_ptr& failure) const;
     void note_status(const protocol::StandbyStatusUpdate& status) const;
-    [[noreturn]] static void throw_invalidated(const SlotLease& lease);
+    [[noreturn]] void throw_lost(const SlotLease& lease) const;
 
     const Wal& known_wal() const;
     Wal& permitted_wal() const;

@@ -204,7 +204,12 @@ void Session::note_status(const protocol::StandbyStatusUpdate& status) const {
     });
 }
 
-void Session::throw_invalidated(const SlotLease& lease) {
+void Session::throw_lost(const SlotLease& lease) const {
+    const auto slot = relay_.slots.find(lease.slot());
+    if (slot && !slot->is_invalidated())
+        throw ServerError(
+            fmt::format("replication slot \"{}\" was set back: the upstream was failed over", lease.slot()),
+            "08006", "connect again");
     throw ServerError(fmt::format("replication slot \"{}\" was invalidated", lease.slot()), "55000");
 }
 

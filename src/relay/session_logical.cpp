@@ -8,6 +8,7 @@
 
 #include <pgcascade/error.hpp>
 
+#include "base/diagnostics.hpp"
 #include "postgres/relay_server.hpp"
 #include "postgres/replication_connection.hpp"
 #include "relay/answers.hpp"
@@ -137,21 +138,36 @@ asio::awaitable<void> Session::run(protocol::StartLogicalReplication command) {
     const SlotLease& lease = own == nullptr ? acquired : *own;
     const Slot acquired_slot = relay_.slots.find(command.slot).value_or(Slot{});
     const std::function<void()> bind = [&] { relay_.slots.bind(lease, feed.name()); };
-    if (acquired_slot.feed != feed.name()) co_await change_slots(bind);
+    if (acquired_slot.has_lost(command.start)) co_await give_up(lease, feed, command.start);
+    if (acquired_slot.feed != feed.name() || acquired_slot.left_at) co_await change_slots(bind);
 
     // The snapshot that a table was copied by is not needed any more, nor the slot that holds it.
     upstream_.reset();
-    co_await stream_feed(feed, std::max(command.start, acquired_slot.position), selection, lease);
+    co_await stream_feed(feed, acquired_slot.start_for(command.start), selection, lease);
     protocol::append_command_complete(wire_.out(), "COPY 0");
     protocol::append_command_complete(wire_.out(), "START_REPLICATION");
+}
+
+// Its client has applied what the upstream lost in a failover, though it had not confirmed it.
+asio::awaitable<void> Session::give_up(const SlotLease& lease, const Feed& feed, Lsn requested) {
+    const std::function<void()> invalidate = [&] { relay_.slots.invalidate(lease.slot(), "diverged"); };
+    co_await change_slots(invalidate);
+    diagnostics::warning(
+        fmt::format(
+            "{}: slot \"{}\" is invalidated: its client asks to go on at {}, and so holds what is not "
+            "in the upstream's history",
+            feed.label(), lease.slot(), requested.to_string()),
+        feed.way_back());
+    throw_lost(lease);
 }
 
 asio::awaitable<void> Session::stream_feed(const Feed& feed, Lsn start, const FeedSelection& selection,
                                            const SlotLease& lease) {
     FeedSource source{feed, start, selection, [&](const protocol::StandbyStatusUpdate& status) {
-                          if (status.flushed && !lease.advance(status.flushed)) throw_invalidated(lease);
+                          if (status.flushed && !lease.advance(status.flushed)) throw_lost(lease);
                           note_status(status);
                       }};
+    if (!lease.advance(Lsn{})) throw_lost(lease);  // by a failover, since the start was chosen
     relay_.sessions.update(identity_.pid, [&](SessionInfo& info) { info.feed = feed.name(); });
     co_await run_stream(source, feed, lease.slot());
 }

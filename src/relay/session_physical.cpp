@@ -62,7 +62,8 @@ Lsn Session::own_position() const {
 }
 
 asio::awaitable<void> Session::run(protocol::TimelineHistory command) {
-    const auto content = wal().log()->history(command.timeline);
+    const auto content =
+        is_of_wal() ? wal().log()->history(command.timeline) : home_feed().history(command.timeline);
     if (!content)
         throw ServerError(
             fmt::format("could not open file \"pg_wal/{:08X}.history\": No such file or directory",
@@ -138,7 +139,7 @@ asio::awaitable<void> Session::wait_until_readable(log::WalPosition start) {
 
 WalSource::Handlers Session::handlers_of(const SlotLease* lease) {
     const auto on_status = [this, lease](const protocol::StandbyStatusUpdate& status) {
-        if (lease != nullptr && status.flushed && !lease->advance(status.flushed)) throw_invalidated(*lease);
+        if (lease != nullptr && status.flushed && !lease->advance(status.flushed)) throw_lost(*lease);
         note_status(status);
     };
     const auto on_feedback = [this, lease](const protocol::HotStandbyFeedback& feedback) {

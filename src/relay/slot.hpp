@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,11 +33,25 @@ struct Slot {
     bool temporary = false;  // it ends with its session
     bool two_phase = false;
     bool failover = false;
+    // Logical: the history that was read through it ended at `left_at`, for the upstream was failed over, and
+    // the client has not come back since. The first transaction that the new history lacks ended at `lost`.
+    // 0/0: nothing of that.
+    Lsn left_at;
+    Lsn lost;
     std::string invalidation_reason;  // why it can never be used again, in one word; empty while it can
     Timestamp created;
     int active_pid = 0;                       // the session that uses it; 0: none
     std::uint64_t lease = 0;                  // through which it does, see SlotLease
     std::optional<Timestamp> inactive_since;  // nothing while active; the relay's start at the earliest
+
+    // Logical: whether a client that asks to go on there holds what is lost.
+    bool has_lost(Lsn requested) const { return lost && requested >= lost; }
+
+    // Logical: from where on a client is to be served that asks to go on there. What it was told of the old
+    // history's positions counts for nothing in the new one.
+    Lsn start_for(Lsn requested) const {
+        return std::max(position, left_at ? std::min(requested, left_at) : requested);
+    }
 
     bool is_logical() const { return kind == Kind::kLogical; }
     bool is_invalidated() const { return !invalidation_reason.empty(); }

@@ -14,9 +14,9 @@ namespace pgcascade::relay {
 
 namespace {
 
-constexpr std::string_view kHeader = "pgcascade slots 3";
+constexpr std::string_view kHeader = "pgcascade slots 4";
 constexpr std::string_view kNothing = "-";
-constexpr std::size_t kColumns = 12;
+constexpr std::size_t kColumns = 14;
 
 std::string closing_line(std::string_view before) {
     return fmt::format("crc32c {:08X}\n", crc32c(before));
@@ -96,10 +96,12 @@ std::optional<Slot> parse_line(std::string_view line) {
     const auto created = parse_integer(column[8]);
     const auto xmin = parse_transaction(column[10]);
     const auto catalog_xmin = parse_transaction(column[11]);
+    const auto left_at = Lsn::parse(column[12]);
+    const auto lost = Lsn::parse(column[13]);
     if (!is_slot_name(column[0]) || (!is_logical && column[1] != "physical") || !database || !owner ||
         !position || database->empty() == is_logical ||
         (has_feed && !(is_logical && is_slot_name(column[3]))) || !is_flag(column[6]) ||
-        !is_flag(column[7]) || !created || !xmin || !catalog_xmin)
+        !is_flag(column[7]) || !created || !xmin || !catalog_xmin || !left_at || !lost)
         return std::nullopt;
 
     Slot slot;
@@ -113,6 +115,8 @@ std::optional<Slot> parse_line(std::string_view line) {
     slot.failover = column[7] == "yes";
     slot.created = from_postgres_time(*created);
     if (column[9] != kNothing) slot.invalidation_reason = column[9];
+    slot.left_at = *left_at;
+    slot.lost = *lost;
     slot.horizon = slot.persisted_horizon = {*xmin, *catalog_xmin};
     return slot;
 }
@@ -125,11 +129,12 @@ std::string to_text(const Slots& slots) {
     std::string text = fmt::format("{}\n", kHeader);
     for (const auto& [name, slot] : slots) {
         if (slot.temporary) continue;
-        text += fmt::format(
-            "{} {} {} {} {} {} {} {} {} {} {} {}\n", name, slot.is_logical() ? "logical" : "physical",
-            encode(slot.database), or_nothing(slot.feed), encode(slot.owner), slot.position.to_string(),
-            word(slot.two_phase), word(slot.failover), to_postgres_time(slot.created),
-            or_nothing(slot.invalidation_reason), slot.horizon.xmin, slot.horizon.catalog_xmin);
+        text += fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}\n", name,
+                            slot.is_logical() ? "logical" : "physical", encode(slot.database),
+                            or_nothing(slot.feed), encode(slot.owner), slot.position.to_string(),
+                            word(slot.two_phase), word(slot.failover), to_postgres_time(slot.created),
+                            or_nothing(slot.invalidation_reason), slot.horizon.xmin,
+                            slot.horizon.catalog_xmin, slot.left_at.to_string(), slot.lost.to_string());
     }
     return text + closing_line(text);
 }

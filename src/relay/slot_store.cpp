@@ -75,10 +75,8 @@ void SlotStore::release(const SlotLease& lease) noexcept {
     if (slot == nullptr) return;
     if (lease.owns_slot_) {
         slots_.erase(lease.slot_);
-    } else if (!slot->temporary) {
-        slot->active_pid = 0;
-        slot->lease = 0;
-        slot->inactive_since = now();
+    } else {
+        take_away(*slot);
     }
 }
 
@@ -217,7 +215,9 @@ void SlotStore::bind(const SlotLease& lease, const std::string& feed) {
     const std::lock_guard writing{writing_};
     commit([&](Slots& slots) {
         const auto found = slots.find(lease.slot_);
-        if (found != slots.end() && found->second.lease == lease.number_) found->second.feed = feed;
+        if (found == slots.end() || found->second.lease != lease.number_) return;
+        found->second.feed = feed;
+        found->second.left_at = found->second.lost = {};
     });
 }
 
@@ -255,6 +255,61 @@ bool SlotStore::invalidate(std::string_view name, const std::string& reason) {
         if (found != slots.end()) found->second.invalidation_reason = reason;
     });
     return true;
+}
+
+namespace {
+
+constexpr const char* kDiverged = "diverged";
+
+bool is_of(const SlotStore::Divergence& divergence, const Slot& slot) {
+    return slot.is_logical() && !slot.is_invalidated() && slot.database == divergence.database &&
+           (slot.feed.empty() || slot.feed == divergence.feed);
+}
+
+bool has_diverged(const SlotStore::Divergence& divergence, const Slot& slot) {
+    if (slot.temporary) return !slot.feed.empty() || slot.position > divergence.end;
+    if (slot.feed.empty()) return slot.position > divergence.end;
+    return divergence.lost && slot.position >= *divergence.lost;
+}
+
+void go_back(const SlotStore::Divergence& divergence, Slot& slot) {
+    slot.position = std::min(slot.position, divergence.end);
+    slot.left_at = slot.left_at ? std::min(slot.left_at, divergence.end) : divergence.end;
+    if (divergence.lost) slot.lost = slot.lost ? std::min(slot.lost, *divergence.lost) : *divergence.lost;
+}
+
+}  // namespace
+
+// First from their sessions: while it is written, none of them may move.
+std::vector<Slot> SlotStore::leave(const Divergence& divergence) {
+    const std::lock_guard writing{writing_};
+    std::vector<Slot> invalidated;
+    {
+        const std::lock_guard lock{mutex_};
+        for (auto& [name, slot] : slots_) {
+            if (!is_of(divergence, slot)) continue;
+            if (has_diverged(divergence, slot)) invalidated.push_back(slot);
+            take_away(slot);
+        }
+    }
+    commit([&](Slots& slots) {
+        for (auto& [name, slot] : slots) {
+            if (!is_of(divergence, slot)) continue;
+            if (has_diverged(divergence, slot))
+                slot.invalidation_reason = kDiverged;
+            else
+                go_back(divergence, slot);
+        }
+    });
+    return invalidated;
+}
+
+// A temporary one is its session's until that ends.
+void SlotStore::take_away(Slot& slot) {
+    if (slot.active_pid == 0 || slot.temporary) return;
+    slot.active_pid = 0;
+    slot.lease = 0;
+    slot.inactive_since = now();
 }
 
 bool SlotStore::save() {

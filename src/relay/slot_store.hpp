@@ -31,8 +31,9 @@ class SlotLease {
     const std::string& slot() const { return slot_; }
     explicit operator bool() const { return store_ != nullptr; }
 
-    // The downstream needs nothing below it any more. A position that lies behind is ignored: a slot never
-    // moves back. Returns false where the slot was invalidated or dropped: the session has to end. No disk.
+    // The downstream needs nothing below it any more. A position that lies behind is ignored: no session
+    // moves a slot back. Returns false where the slot was invalidated, dropped, or taken away by leave(): the
+    // session has to end. No disk.
     bool advance(Lsn position) const;
 
     // What its standby needs of the upstream's rows, whether it is connected or not.
@@ -68,11 +69,11 @@ struct SlotChange {
 
 // The relay's own replication slots. A slot that create() has made is there after any crash, until drop();
 // one that was invalidated stays so. Its position is after a crash the one of the last save() or a later one
-// that it had reached.
+// that it had reached; only leave() moves it back.
 //
 // Any thread. What changes the set of slots, or what is durable of one, waits for the disk: create (also of
-// temporary slots), bind, alter, drop, invalidate and save. The rest never does, so event loops may do it.
-// Errors that a client is to be told are ServerErrors in PostgreSQL's words; whatever goes to disk throws
+// temporary slots), bind, alter, drop, invalidate, leave and save. The rest never does, so event loops may do
+// it. Errors that a client is to be told are ServerErrors in PostgreSQL's words; whatever goes to disk throws
 // SystemError, too, and after one that is a failed fsync the process must end. A pid tells one session from
 // all others, and is never 0.
 class SlotStore {
@@ -100,7 +101,8 @@ class SlotStore {
     // not exist, 55006 where another session uses it, 55000 where it was invalidated.
     [[nodiscard]] SlotLease acquire(std::string_view name, int pid);
 
-    // From now on, also after a crash, that feed is read through it. Nothing happens where it is gone.
+    // From now on, also after a crash, that feed is read through it, in the history that it has now. Nothing
+    // happens where it is gone.
     void bind(const SlotLease& lease, const std::string& feed);
 
     // As acquire(); 0A000 for a physical slot, or a temporary one with failover.
@@ -118,6 +120,23 @@ class SlotStore {
     // or it is invalidated already.
     bool invalidate(std::string_view name, const std::string& reason);
 
+    // The upstream of a feed was failed over to a server whose history left the feed's at `end`.
+    struct Divergence {
+        std::string database;
+        std::string feed;
+        Lsn end;
+        std::optional<Lsn> lost;  // where the first transaction ends that is not in the new history
+    };
+
+    // Ends the use of the slots that the feed is read through, and makes them fit for the new history, which
+    // is durable when it returns: the one case in which slots move back. Who has confirmed a lost transaction
+    // holds rows that nobody else has: his slot is invalidated, for "diverged". So is a slot beyond the end
+    // that was never read through: the copy that was made with it may hold such rows. One that was only told
+    // how far the upstream had come goes back to the end: what the new history has from there on must not be
+    // skipped. What its client has taken without confirming it, only the client tells when it comes back: see
+    // Slot::left_at. Temporary ones are invalidated. Returns those that it has invalidated.
+    std::vector<Slot> leave(const Divergence& divergence);
+
     // Brings the positions that have moved to disk. Returns false where none has, and nothing was written.
     bool save();
 
@@ -132,6 +151,7 @@ class SlotStore {
     Slot* leased(const SlotLease& lease);
     Slot& free_for(std::string_view name, int pid);
     SlotLease hold(Slot& slot, int pid);
+    void take_away(Slot& slot);
     Slot made(const NewSlot& wanted) const;
 
     // writing_ must be held, mutex_ not.

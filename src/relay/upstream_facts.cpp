@@ -29,9 +29,10 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
     if (!fs::exists(name)) return std::nullopt;
     const TomlFile file{name};
     UpstreamFacts facts;
-    for (const auto& entry : file.entries(file.root(), "the file",
-                                          {"system_identifier", "timeline", "database", "publications",
-                                           "start", "segment_bytes", "parameters"})) {
+    for (const auto& entry :
+         file.entries(file.root(), "the file",
+                      {"system_identifier", "timeline", "database", "publications", "start", "server_run",
+                       "received_from", "segment_bytes", "parameters"})) {
         if (entry.key == "system_identifier") facts.system_identifier = file.text(entry);
         if (entry.key == "timeline")
             facts.timeline.value = static_cast<std::uint32_t>(file.integer(entry, 1, 0xFFFFFFFF));
@@ -39,6 +40,8 @@ std::optional<UpstreamFacts> load_facts(const fs::path& name) {
         if (entry.key == "publications")
             for (const auto& item : file.items(entry)) facts.publications.insert(file.text(item));
         if (entry.key == "start") facts.start = read_lsn(file, entry);
+        if (entry.key == "server_run") facts.server_run = file.text(entry);
+        if (entry.key == "received_from") facts.received_from = read_lsn(file, entry);
         if (entry.key == "segment_bytes")
             facts.segment_bytes = static_cast<std::uint64_t>(
                 file.integer(entry, log::kSmallestWalSegment, log::kLargestWalSegment));
@@ -62,6 +65,8 @@ void save_facts(const fs::path& name, const UpstreamFacts& facts) {
         root.insert("database", facts.database);
         root.insert("publications", std::move(publications));
         root.insert("start", facts.start.to_string());
+        root.insert("server_run", facts.server_run);
+        root.insert("received_from", facts.received_from.to_string());
     }
     root.insert("parameters", std::move(parameters));
     std::ostringstream text;

@@ -19,6 +19,12 @@ struct UpstreamFacts {
     std::set<std::string> publications = {};
     Lsn start = {};  // the feed begins here: all that committed from there on is in its log
 
+    // Of a feed: the server that it was received from last, one run of it, and from where on it was. All
+    // before that is on disk, and of `timeline`; what follows is of that server's history, whatever timelines
+    // it goes over to meanwhile.
+    std::string server_run = {};
+    Lsn received_from = {};
+
     std::uint64_t segment_bytes = 0;  // wal_segment_size, for WAL
 
     // What the server reports of itself at login (ParameterStatus): server_version, server_encoding, …

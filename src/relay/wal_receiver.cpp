@@ -114,19 +114,15 @@ void WalReceiver::start(ReplicationConnection& connection) {
 // promotions needs each.
 TimelineAncestry WalReceiver::fetch_histories(ReplicationConnection& connection, TimelineId timeline) {
     if (timeline.value == 1) return {timeline, {}};
-    const auto last = postgres::fetch_timeline_history(connection, timeline);
-    if (!last)
-        throw ServerError(fmt::format("{}: the history file of its timeline {} is missing", connection.name(),
-                                      timeline.value),
-                          "58P01", "put it back into pg_wal there, from an archive or another server");
-    TimelineAncestry history = protocol::parse_timeline_ancestry(timeline, *last);
+    const std::string last = postgres::fetch_own_history(connection, timeline);
+    TimelineAncestry history = protocol::parse_timeline_ancestry(timeline, last);
     const log::WalLog& log = *wal_.log();
     if (log.history(timeline) == last) return history;
     if (log.next().timeline.value != 0) refuse_other_history(history);
     for (TimelineId older{2}; older < timeline; ++older.value)
         if (const auto content = postgres::fetch_timeline_history(connection, older))
             log.add_history(older, *content);
-    log.add_history(timeline, *last);
+    log.add_history(timeline, last);
     return history;
 }
 

@@ -165,11 +165,12 @@ def read_received(file):
     return changes
 
 
-def by_psycopg2(node, slot, publications, until, directory=None, messages=False, dbname="postgres"):
+def by_psycopg2(node, slot, publications, until, directory=None, messages=False, dbname="postgres", start="0/0"):
     """The same by psycopg2. Ends at the first position that the server reports at or after `until`."""
     connection = node.connect(dbname, connection_factory=psycopg2.extras.LogicalReplicationConnection)
     cursor = connection.cursor()
-    cursor.start_replication(slot, decode=False, status_interval=1, options=plugin_options(publications, messages))
+    options = plugin_options(publications, messages)
+    cursor.start_replication(slot, decode=False, start_lsn=start, status_interval=1, options=options)
     reader, changes = PgoutputReader(), []
     try:
         while True:

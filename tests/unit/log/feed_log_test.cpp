@@ -455,14 +455,14 @@ TEST_F(CutBackFeedLogTest, WhatLiesBeyondIsTold) {
     write_keepalive(log, end_of(8));
     const auto told = [&](Lsn end) {
         const FeedLog::Beyond found = log.beyond(end);
-        return std::tuple{found.bytes, found.transactions, found.first_end, found.is_all};
+        return std::tuple{found.bytes, found.transactions, found.first_end};
     };
-    EXPECT_EQ(told(end_of(8)), std::tuple(0U, 0U, Lsn{}, false));
-    EXPECT_EQ(told(end_of(7)), std::tuple(10U, 0U, Lsn{}, false));
-    EXPECT_EQ(told({end_of(7).value - 1}), std::tuple(50U, 1U, end_of(7), false));
-    EXPECT_EQ(told(end_of(2)), std::tuple(210U, 5U, end_of(3), false));
-    EXPECT_EQ(told({end_of(2).value - 1}), std::tuple(220U, 5U, end_of(3), false));
-    EXPECT_EQ(told({1}), std::tuple(300U, 7U, end_of(0), true));
+    EXPECT_EQ(told(end_of(8)), std::tuple(0U, 0U, Lsn{}));
+    EXPECT_EQ(told(end_of(7)), std::tuple(10U, 0U, Lsn{}));
+    EXPECT_EQ(told({end_of(7).value - 1}), std::tuple(50U, 1U, end_of(7)));
+    EXPECT_EQ(told(end_of(2)), std::tuple(210U, 5U, end_of(3)));
+    EXPECT_EQ(told({end_of(2).value - 1}), std::tuple(220U, 5U, end_of(3)));
+    EXPECT_EQ(told({1}), std::tuple(300U, 7U, end_of(0)));
 }
 
 // It ends where its record begins, and so does what comes next on the other timeline.
@@ -510,6 +510,7 @@ TEST_F(CutBackFeedLogTest, LogThatBeginsBeyondLosesAllAndGoesOnAtItsPosition) {
     }
     const FeedLog log{directory_, small_segments()};
     EXPECT_EQ(log.begin(), FeedPosition{240});
+    EXPECT_EQ(log.segment_at({240})->header().after, Lsn{});
     EXPECT_EQ(read_all(log), other_frames(2));
 }
 
@@ -554,7 +555,8 @@ TEST_F(CutBackFeedLogTest, KilledAtAnyCallItIsFinishedByTheNext) {
             log->sync();
             write_entries(*log, 10, 11);
         };
-        const bool is_killed = killed_at_call(calls, prepare, [&] { log->cut_back(commit_lsn(kept)); });
+        const auto act = [&] { log->cut_back(commit_lsn(kept)); };
+        const bool is_killed = killed_at_call(calls, prepare, act);
         expect_whole(temporary.path());
         FeedLog again{temporary.path(), small_segments()};
         ASSERT_GE(again.finished(), FeedPosition{40 * kept}) << calls;
@@ -566,6 +568,33 @@ TEST_F(CutBackFeedLogTest, KilledAtAnyCallItIsFinishedByTheNext) {
         if (is_killed) continue;
         EXPECT_GT(calls, 20);
         return;
+    }
+}
+
+TEST_F(CutBackFeedLogTest, KilledAtAnyCallALogThatLosesAllGoesOnAtItsPosition) {
+    for (int calls = 1;; ++calls) {
+        const TemporaryDirectory temporary;
+        std::optional<FeedLog> log;
+        const auto prepare = [&] {
+            log.emplace(temporary.path(), small_segments());
+            write_entries(*log, 0, 5);
+            log->sync();
+            log->remove_before({120});
+        };
+        const auto act = [&] {
+            log->cut_back(commit_lsn(2));
+            write_other(*log, 2);
+        };
+        const bool is_killed = killed_at_call(calls, prepare, act);
+        expect_whole(temporary.path());
+        FeedLog again{temporary.path(), small_segments()};
+        ASSERT_EQ(again.begin(), FeedPosition{120}) << calls;
+        again.cut_back(commit_lsn(2));
+        write_other(again, 2);
+        const FeedLog last{temporary.path()};
+        ASSERT_EQ(last.begin(), FeedPosition{120}) << calls;
+        ASSERT_EQ(read_all(last), other_frames(2)) << calls;
+        if (!is_killed) return;
     }
 }
 

@@ -208,4 +208,26 @@ TEST_F(FeedCursorTest, StartThatTheLogDoesNotReachBackToIsRefused) {
                 HasSubstr("57P03 feed \"shop\" has not reached its upstream yet"));
 }
 
+// -- A failover of the upstream --
+
+// It may have been told of positions that the upstream has not come to again.
+TEST_F(FeedCursorTest, EveryCursorEndsOnceTheLogIsCutBack) {
+    const std::string first = write(0x200);
+    FeedCursor behind{feed_, {0x100}};
+    FeedCursor at_the_end{feed_, {0x100}};
+    const std::string second = write(0x300);
+    EXPECT_EQ(read(at_the_end), first + second);
+    FeedCursor ahead{feed_, {0x400}};
+    EXPECT_FALSE(ahead.next());
+    feed_.cut_back({0x250});
+    for (FeedCursor* cursor : {&behind, &at_the_end, &ahead})
+        EXPECT_THAT(refusal_of([&] { cursor->next(); }), HasSubstr("08006 the upstream was failed over"));
+    EXPECT_EQ(feed_.mark().upto, Lsn{0x250});
+    FeedCursor again{feed_, {0x100}};
+    EXPECT_EQ(read(again), first);
+    EXPECT_EQ(again.given(), Lsn{0x250});
+    const std::string other = write(0x260);
+    EXPECT_EQ(read(again), other);
+}
+
 }  // namespace pgcascade::relay

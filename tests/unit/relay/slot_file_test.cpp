@@ -25,6 +25,8 @@ Slots some_slots() {
     orders.feed = "shop";
     orders.owner = "-";
     orders.position = Lsn{0x1A016B3788};
+    orders.left_at = Lsn{0x1A016B3780};
+    orders.lost = Lsn{0x1A016B37C0};
     orders.two_phase = true;
     orders.created = from_postgres_time(757382400000001);
     Slot& standby = slots["standby"];
@@ -63,12 +65,14 @@ void expect_corrupt(const std::string& text, const std::string& what) {
 }  // namespace
 
 TEST(SlotFile, LooksAsItsHeaderSays) {
-    EXPECT_EQ(to_text(some_slots()),
-              with_crc("pgcascade slots 3\n"
-                       "orders logical my%20shop%2D1 shop %2D 1A/16B3788 yes no 757382400000001 - 0 0\n"
-                       "standby physical - - - 0/0 no yes -1 wal_removed 4294968029 12\n"
-                       "unread logical m%C3%BCller - alice 0/0 no no 0 - 0 0\n"));
-    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 3\n"));
+    EXPECT_EQ(
+        to_text(some_slots()),
+        with_crc("pgcascade slots 4\n"
+                 "orders logical my%20shop%2D1 shop %2D 1A/16B3788 yes no 757382400000001 - 0 0 1A/16B3780 "
+                 "1A/16B37C0\n"
+                 "standby physical - - - 0/0 no yes -1 wal_removed 4294968029 12 0/0 0/0\n"
+                 "unread logical m%C3%BCller - alice 0/0 no no 0 - 0 0 0/0 0/0\n"));
+    EXPECT_EQ(to_text({}), with_crc("pgcascade slots 4\n"));
 }
 
 TEST(SlotFile, SlotsComeBack) {
@@ -88,6 +92,8 @@ TEST(SlotFile, SlotsComeBack) {
     EXPECT_FALSE(orders.failover);
     EXPECT_EQ(orders.created, from_postgres_time(757382400000001));
     EXPECT_FALSE(orders.is_invalidated());
+    EXPECT_EQ(orders.left_at, Lsn{0x1A016B3780});
+    EXPECT_EQ(orders.lost, Lsn{0x1A016B37C0});
     const Slot& standby = slots.at("standby");
     EXPECT_FALSE(standby.is_logical());
     EXPECT_TRUE(standby.failover);
@@ -120,33 +126,35 @@ TEST(SlotFile, DamageIsNamedWithWhatToDo) {
     expect_corrupt("", "it is cut short");
     expect_corrupt(to_text(some_slots()).replace(20, 1, "X"), "its checksum is wrong");
     expect_corrupt(with_crc("pgcascade slots 2\n"), "another version");
-    const std::string line = "orders logical db shop me 1A/16B3788 yes no 757382400000001 - 0 0\n";
-    expect_corrupt(with_crc("pgcascade slots 3\n" + line + line), "line 3 is no slot");
+    const std::string line = "orders logical db shop me 1A/16B3788 yes no 757382400000001 - 0 0 0/0 0/0\n";
+    expect_corrupt(with_crc("pgcascade slots 4\n" + line + line), "line 3 is no slot");
 }
 
 TEST(SlotFile, LineThatIsNoSlotIsNamed) {
     for (const char* line : {"",
                              "orders",
-                             "orders logical db shop me 0/1 yes no 1 0 0",
-                             "orders logical db shop me 0/1 yes no 1 - 0 0 -",
-                             "Orders logical db shop me 0/1 yes no 1 - 0 0",
-                             "orders virtual db shop me 0/1 yes no 1 - 0 0",
-                             "orders logical - shop me 0/1 yes no 1 - 0 0",
-                             "orders logical d-b shop me 0/1 yes no 1 - 0 0",
-                             "orders logical d%4 shop me 0/1 yes no 1 - 0 0",
-                             "orders logical d%4g shop me 0/1 yes no 1 - 0 0",
-                             "orders logical db Shop me 0/1 yes no 1 - 0 0",
-                             "orders logical db shop m% 0/1 yes no 1 - 0 0",
-                             "orders physical db - me 0/1 yes no 1 - 0 0",
-                             "orders physical - shop me 0/1 yes no 1 - 0 0",
-                             "orders logical db shop me 1 yes no 1 - 0 0",
-                             "orders logical db shop me 0/1 maybe no 1 - 0 0",
-                             "orders logical db shop me 0/1 yes  1 - 0 0",
-                             "orders logical db shop me 0/1 yes no now - 0 0",
-                             "orders logical db shop me 0/1 yes no 1 - x 0",
-                             "orders logical db shop me 0/1 yes no 1 - 0 -1",
-                             "orders logical db shop me 0/1 yes no 1 -"})
-        expect_corrupt(with_crc("pgcascade slots 3\n" + std::string{line} + "\n"), "line 2 is no slot");
+                             "orders logical db shop me 0/1 yes no 1 0 0 0/0 0/0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 0 0/0 0/0 -",
+                             "Orders logical db shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders virtual db shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical - shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical d-b shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical d%4 shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical d%4g shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical db Shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical db shop m% 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders physical db - me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders physical - shop me 0/1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical db shop me 1 yes no 1 - 0 0 0/0 0/0",
+                             "orders logical db shop me 0/1 maybe no 1 - 0 0 0/0 0/0",
+                             "orders logical db shop me 0/1 yes  1 - 0 0 0/0 0/0",
+                             "orders logical db shop me 0/1 yes no now - 0 0 0/0 0/0",
+                             "orders logical db shop me 0/1 yes no 1 - x 0 0/0 0/0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 -1 0/0 0/0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 0 0/0",
+                             "orders logical db shop me 0/1 yes no 1 - 0 0 0/0 1",
+                             "orders logical db shop me 0/1 yes no 1 - 0 0 - 0/0"})
+        expect_corrupt(with_crc("pgcascade slots 4\n" + std::string{line} + "\n"), "line 2 is no slot");
 }
 
 }  // namespace pgcascade::relay

@@ -360,6 +360,93 @@ TEST_F(SlotStoreTest, OnlyASlotThatIsThereIsInvalidatedForAWord) {
 
 // ── what a crash leaves ────────────────────────────────────────────────────────────────────────────────
 
+// ── a failover of the upstream ─────────────────────────────────────────────────────────────────────────
+
+namespace {
+
+const SlotStore::Divergence kFailover{
+    .database = "shop", .feed = "sales", .end = Lsn{0x200}, .lost = Lsn{0x300}};
+
+}  // namespace
+
+TEST_F(SlotStoreTest, SlotBeyondTheEndOfItsHistoryGoesBackOrIsInvalidatedForGood) {
+    const auto make = [&](const std::string& name, Lsn position, const std::string& feed) {
+        store_->create(logical(name, position, name == "elsewhere" ? "other" : "shop"));
+        if (!feed.empty()) store_->bind(store_->acquire(name, kPid), feed);
+    };
+    make("before", Lsn{0x1F0}, "sales");
+    make("told", Lsn{0x2FF}, "sales");
+    make("took_it", Lsn{0x300}, "sales");
+    make("copied", Lsn{0x201}, "");
+    make("new", Lsn{0x200}, "");
+    make("of_another_feed", Lsn{0x400}, "stock");
+    make("elsewhere", Lsn{0x400}, "sales");
+    store_->create(physical("standby", Lsn{0x400}));
+
+    EXPECT_THAT(store_->leave(kFailover),
+                ElementsAre(Field(&Slot::name, "copied"), Field(&Slot::name, "took_it")));
+    const auto expect_left = [](const Slots& slots) {
+        EXPECT_EQ(slots.at("before").position, Lsn{0x1F0});
+        EXPECT_EQ(slots.at("told").position, Lsn{0x200});
+        EXPECT_EQ(slots.at("took_it").invalidation_reason, "diverged");
+        EXPECT_EQ(slots.at("copied").invalidation_reason, "diverged");
+        EXPECT_EQ(slots.at("new").position, Lsn{0x200});
+        for (const char* name : {"of_another_feed", "elsewhere", "standby"})
+            EXPECT_EQ(slots.at(name).position, Lsn{0x400}) << name;
+        for (const char* name : {"before", "told", "new", "of_another_feed", "elsewhere", "standby"})
+            EXPECT_FALSE(slots.at(name).is_invalidated()) << name;
+    };
+    expect_left(after_crash());
+    EXPECT_TRUE(store_->leave(kFailover).empty());
+    expect_left(after_crash());
+}
+
+TEST_F(SlotStoreTest, SessionLosesASlotWhoseHistoryHasEndedAndCantMoveIt) {
+    store_->create(logical("orders", Lsn{0x100}));
+    const SlotLease old = store_->acquire("orders", kPid);
+    store_->bind(old, "sales");
+    EXPECT_TRUE(old.advance(Lsn{0x280}));
+    (void)store_->leave(kFailover);
+    EXPECT_FALSE(old.advance(Lsn{0x280}));
+    const SlotLease again = store_->acquire("orders", kOtherPid);
+    EXPECT_FALSE(old.advance(Lsn{0x280}));
+    EXPECT_EQ(slot("orders").position, Lsn{0x200});
+    EXPECT_TRUE(again.advance(Lsn{0x240}));
+    EXPECT_EQ(slot("orders").position, Lsn{0x240});
+}
+
+TEST_F(SlotStoreTest, TemporarySlotEndsWithItsHistory) {
+    const SlotLease unread = store_->create_temporary(logical("unread", Lsn{0x100}), kPid);
+    const SlotLease read = store_->create_temporary(logical("read", Lsn{0x100}), kPid);
+    store_->bind(read, "sales");
+    EXPECT_THAT(store_->leave(kFailover), ElementsAre(Field(&Slot::name, "read")));
+    EXPECT_FALSE(read.advance(Lsn{0x280}));
+    EXPECT_TRUE(unread.advance(Lsn{0x180}));
+}
+
+// It is asked once, when it comes back.
+TEST_F(SlotStoreTest, ClientThatComesBackTellsWhatItHasTaken) {
+    store_->create(logical("orders", Lsn{0x100}));
+    EXPECT_EQ(slot("orders").start_for(Lsn{0x280}), Lsn{0x280});
+    store_->bind(store_->acquire("orders", kPid), "sales");
+    (void)store_->leave(kFailover);
+    const Slot left = after_crash().at("orders");
+    EXPECT_EQ(left.start_for(Lsn{}), Lsn{0x100});
+    EXPECT_EQ(left.start_for(Lsn{0x180}), Lsn{0x180});
+    EXPECT_EQ(left.start_for(Lsn{0x280}), Lsn{0x200});
+    EXPECT_FALSE(left.has_lost(Lsn{0x2FF}));
+    EXPECT_TRUE(left.has_lost(Lsn{0x300}));
+
+    // Failed over once more before it came: what it may have taken begins where the first one did.
+    (void)store_->leave({.database = "shop", .feed = "sales", .end = Lsn{0x250}, .lost = Lsn{0x260}});
+    EXPECT_EQ(slot("orders").start_for(Lsn{0x280}), Lsn{0x200});
+    EXPECT_TRUE(slot("orders").has_lost(Lsn{0x260}));
+
+    store_->bind(store_->acquire("orders", kPid), "sales");
+    EXPECT_EQ(after_crash().at("orders").start_for(Lsn{0x280}), Lsn{0x280});
+    EXPECT_FALSE(after_crash().at("orders").has_lost(Lsn{0x300}));
+}
+
 TEST_F(SlotStoreTest, SlotIsInactiveAfterAStart) {
     store_->create(logical("orders", Lsn{0x100}));
     const SlotLease lease = store_->acquire("orders", kPid);
@@ -486,9 +573,9 @@ TEST_F(SlotStoreTest, ThreadsShareItAndLoseNothing) {
         while (running > 0) {
             store_->save();
             for (const Slot& slot : store_->list()) EXPECT_LE(slot.persisted, slot.position);
-            const Lsn oldest = oldest("shop").value();
-            EXPECT_GE(oldest, last);
-            last = oldest;
+            const Lsn held = oldest("shop").value();
+            EXPECT_GE(held, last);
+            last = held;
         }
     });
     for (std::thread& thread : threads) thread.join();
