@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kLargestMessage = 64 * 1024;  // of a client that streams: status updates, nothing long
 constexpr std::chrono::hours kLong{24};
 constexpr std::chrono::milliseconds kTellSentInterval{100};
-constexpr std::chrono::seconds kTellGivenInterval{1};
+constexpr std::chrono::milliseconds kLongestTellInterval{1'000};
 constexpr std::chrono::milliseconds kAskAgain{100};  // at the end, for what is still to be confirmed
 
 // Of a stream that brings more than this, what comes in up to that time is sent together: to send it in small
@@ -113,6 +113,7 @@ asio::awaitable<void> ReplicationStream::send() {
     while (!client_is_done_ && !source_.has_ended()) {
         const std::uint64_t sent = co_await source_.send_some(wire_);
         sent_at_once_ += sent;
+        if (sent > 0) tell_interval_ = kShortestTellInterval;
         tell_sent();
         append_keepalive_where_due();
         const bool has_waited = !wire_.out().empty();  // for the client to take it: much may have come
@@ -160,6 +161,7 @@ void ReplicationStream::append_position_where_due() {
     if (!is_untold_ || steady_now() < tell_due_) return;
     append_keepalive(false);
     is_untold_ = false;
+    tell_interval_ = std::min(tell_interval_ * 2, kLongestTellInterval);
 }
 
 void ReplicationStream::append_keepalive(bool reply_requested) {
@@ -168,7 +170,7 @@ void ReplicationStream::append_keepalive(bool reply_requested) {
                                to_bytes(protocol::PrimaryKeepalive{
                                    .wal_end = told_, .sent_at = now(), .reply_requested = reply_requested}));
     keepalive_wanted_ = false;
-    tell_due_ = steady_now() + kTellGivenInterval;
+    tell_due_ = steady_now() + tell_interval_;
 }
 
 // To know it, a lock of the feed is taken, or its index read: not for every message of every session.

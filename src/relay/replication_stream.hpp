@@ -63,6 +63,8 @@ class ReplicationStream {
     void cancel();
 
   private:
+    static constexpr std::chrono::milliseconds kShortestTellInterval{50};
+
     asio::awaitable<void> guarded(asio::awaitable<void> part);
     asio::awaitable<void> receive();
     asio::awaitable<void> send();
@@ -87,11 +89,13 @@ class ReplicationStream {
     bool client_is_done_ = false;
     bool is_stopping_ = false;
     bool is_cancelled_ = false;
-    SteadyTime ask_due_;             // for what is still to be confirmed, once it is stopping
-    Lsn confirmed_;                  // by the client
-    Lsn known_;                      // the client has got all up to here, it says
-    Lsn told_;                       // by the last keepalive
-    SteadyTime tell_due_;            // when the next one may go out only for that
+    SteadyTime ask_due_;   // for what is still to be confirmed, once it is stopping
+    Lsn confirmed_;        // by the client
+    Lsn known_;            // the client has got all up to here, it says
+    Lsn told_;             // by the last keepalive
+    SteadyTime tell_due_;  // when the next one may go out only for that
+    std::chrono::milliseconds tell_interval_ =
+        kShortestTellInterval;       // longer, the longer nothing else comes
     bool is_untold_ = false;         // something is to be told then
     bool keepalive_wanted_ = false;  // by the client
     bool is_pinged_ = false;         // and has not answered yet

@@ -35,7 +35,7 @@ def write_megabytes(node, count):
 
 
 def worker_of(follower):
-    return follower.value("SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL")
+    return follower.value("SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL AND relid IS NULL")
 
 
 def slot_rows(relay):

@@ -67,7 +67,7 @@ def test_who_streams_gets_and_confirms_all_there_is_before_the_relay_ends(source
     create_slot(relay, "tool")
     write(source, 1)
     wait_for_the_same_log(follower, source)
-    worker = follower.value("SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL")
+    worker = follower.value("SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL AND relid IS NULL")
     with RecvLogical(relay, "tool", "log", directory) as tool:
         wait_for(lambda: slots(relay) == {"sub": True, "tool": True})
         with paused(worker), paused(tool.process.pid):
