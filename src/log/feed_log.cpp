@@ -69,7 +69,7 @@ void FeedLog::recover() {
 }
 
 void FeedLog::begin_segment() {
-    const Lsn after = last_gathered_ ? last_gathered_->commit_lsn : Lsn{};
+    const Lsn after = last_ ? last_->commit_lsn : Lsn{};  // what is only gathered comes into it
     auto segment = std::make_shared<FeedSegment>(
         FeedSegment::create(directory_, {written_, after, options_.preamble()}));
     const bool is_first = segments_.empty() || segments_.front().position == written_;

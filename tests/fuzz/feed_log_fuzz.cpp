@@ -49,8 +49,23 @@ struct FeedImage : Image {
     FeedPosition durable;
 };
 
-// Some entries, of which those before `synced` were brought to disk; the oldest are removed in one of two.
-FeedImage make_image(int synced, bool with_removal) {
+void break_off(FeedLog& log) {
+    log.append(std::string(130, 'v'));
+    log.flush();
+    log.abandon_entry();
+}
+
+// A failover of the upstream: an entry is cut away again.
+void fail_over(FeedLog& log) {
+    const Lsn end = log.last()->end_lsn;
+    log.append(std::string(130, 'v'));
+    log.finish_entry({end.value + 1}, {end.value + 1});
+    log.cut_back(end);
+}
+
+// Some entries, of which those before `synced` were brought to disk. In one of two, the oldest are removed,
+// the upstream is failed over then, and breaks off a transaction before each that follows.
+FeedImage make_image(int synced, bool is_eventful) {
     FeedImage image;
     const TemporaryDirectory temporary;
     FeedLog log{temporary.path(), small_segments()};
@@ -58,9 +73,11 @@ FeedImage make_image(int synced, bool with_removal) {
     for (int number = 0; number < kEntries; ++number) {
         if (number == synced) {
             image.durable = log.sync();
-            if (with_removal) log.remove_before(image.durable);
+            if (is_eventful) log.remove_before(image.durable);
+            if (is_eventful) fail_over(log);
             image.settled = sizes(read_files(temporary.path()));
         }
+        if (is_eventful && number > synced) break_off(log);
         log.append(frames_of(number));
         const Lsn commit{1000 + static_cast<std::uint64_t>(number)};
         log.finish_entry(commit, {commit.value + 1});
@@ -98,7 +115,7 @@ void check_opened(const std::filesystem::path& directory, FeedPosition end) {
     {
         FeedLog log{directory, small_segments()};
         require(!log.cut() && log.finished() == end);
-        const Lsn commit = log.last() ? log.last()->commit_lsn : Lsn{1};
+        const Lsn commit{log.last() ? log.last()->commit_lsn.value + 1 : 1};
         log.append("one more");
         log.finish_entry(commit, commit);
         log.flush();

@@ -159,6 +159,22 @@ TEST_F(FeedLogTest, WhoReadAnAbandonedEntryNeverFindsOtherBytesInItsPlace) {
     }
 }
 
+TEST_F(FeedLogTest, WhatIsGatheredBeforeItsSegmentBeginsIsFoundInThere) {
+    FeedLog log{directory_};
+    write_entry(log, 0);
+    log.append(frames_of(7, 100));
+    log.flush();
+    log.abandon_entry();
+    for (int number = 1; number < 4; ++number) {
+        log.append(frames_of(number));
+        log.finish_entry(commit_lsn(number), commit_lsn(number));
+    }
+    log.flush();
+    EXPECT_EQ(log.segment_at({40})->header().after, commit_lsn(0));
+    for (int number = 0; number < 4; ++number)
+        EXPECT_EQ(log.find(commit_lsn(number)), FeedPosition{40 * static_cast<std::uint64_t>(number)});
+}
+
 TEST_F(FeedLogTest, EntryBeforeIsTheLastOneThatIsWholeThere) {
     FeedLog log{directory_, small_segments()};  // three a segment
     EXPECT_FALSE(log.entry_before(log.finished()));
