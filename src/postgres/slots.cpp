@@ -163,7 +163,8 @@ Slot slot_for_pgoutput(Connection& connection, std::string_view name) {
     std::optional<Slot> slot = find_slot(connection, name);
     if (!slot)
         throw ServerError(fmt::format("{}: there is no slot \"{}\"", connection.name(), name), "42704",
-                          "list them with: pgcascade slot list; make it with --create-slot or: "
+                          "list them with: pgcascade slot list; make it with --create-slot (in relay.toml: "
+                          "create_slot = true), or: "
                           "pgcascade slot create");
     // A temporary slot counts as in use as long as the session that made it lives.
     if (slot->temporary && slot->active_pid == PQbackendPID(connection.native())) {

@@ -26,7 +26,7 @@ from waiting import wait_for
 from workload import SCHEMA, LargeTransactions, Workload
 
 LARGE = 200_000  # rows
-ROUNDS = int(os.environ.get("PGCASCADE_TEST_ROUNDS", 8))  # of killing somebody
+ROUNDS = int(os.environ.get("PGCASCADE_TEST_ROUNDS", 25))  # of killing somebody: 50 with both versions
 
 # Rows are only inserted, and nothing keeps a row of a subscriber from being there twice.
 SOURCE = SCHEMA + "CREATE PUBLICATION log FOR TABLE item_log;"
