@@ -132,16 +132,16 @@ def test_client_is_asked_whether_it_lives_and_one_that_says_nothing_is_given_up(
     relay.start()
     create_slot(relay)
     with session_of(relay) as session:
+        spoke = time.monotonic()
         session.stream(START)
         for _ in range(4):
-            began = time.monotonic()
             position = session.read_keepalive(reply_requested=True)
-            assert time.monotonic() - began > 0.9, "it is asked after half the time-out"
+            assert time.monotonic() - spoke > 0.9, "it is asked after half the time-out"
+            spoke = time.monotonic()
             session.confirm(position)
-        began = time.monotonic()
         session.read_keepalive(reply_requested=True)
         assert session.is_closed()
-        assert time.monotonic() - began > 1.9
+        assert time.monotonic() - spoke > 1.9
     wait_for(lambda: slots(relay) == {"s": False})
     assert "terminating walsender process due to replication timeout" in relay.program.stderr()
 
@@ -187,7 +187,7 @@ def test_slot_of_an_idle_subscription_moves_on_with_the_wal_of_others(source, fo
 
 
 SLOWLY = """
-    CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END $$;
+    CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.007); RETURN NEW; END $$;
     CREATE TRIGGER slowly BEFORE INSERT ON item_log FOR EACH ROW EXECUTE FUNCTION take_time();
     ALTER TABLE item_log ENABLE ALWAYS TRIGGER slowly;
 """
@@ -196,7 +196,7 @@ SLOWLY = """
 # It is asked within the transaction, and answers once it has applied what lay before the question in the sockets' buffers:
 # that must take less than half the time-out, here and with a server.
 def test_subscriber_that_applies_a_large_transaction_slowly_is_not_given_up(source, follower, relay):
-    relay.write_file({"log": (source, ["log"])}, wal_sender_timeout='"3s"')
+    relay.write_file({"log": (source, ["log"])}, wal_sender_timeout='"5s"')
     relay.start()
     follow(follower, relay)
     follower.wait_until("SELECT srsubstate FROM pg_subscription_rel", "r")
@@ -206,7 +206,7 @@ def test_subscriber_that_applies_a_large_transaction_slowly_is_not_given_up(sour
     applied = lambda: follower.value("SELECT count(*) FROM item_log")
     wait_for(lambda: applied() == 1000 or "replication timeout" in relay.program.stderr(), 60)
     assert "replication timeout" not in relay.program.stderr()
-    assert time.monotonic() - began > 3, "it was not slow"
+    assert time.monotonic() - began > 5, "it was not slow"
 
 
 # -- The stream's end -------------------------------------------------------------------------------------------
