@@ -14,7 +14,8 @@
 
 namespace pgcascade::postgres {
 
-// The ParameterStatus that only a relay has: another value each time that it starts.
+// The ParameterStatus that only a relay has: another value each time that it starts, or takes back what it
+// has sent.
 inline constexpr const char* kRelayParameter = "pgcascade.relay";
 
 inline bool is_relay(const Connection& connection) {

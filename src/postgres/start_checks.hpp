@@ -16,7 +16,9 @@ struct StreamServer {
     bool is_standby = false;
     bool hot_standby_feedback = false;
     std::chrono::milliseconds wal_sender_timeout{};  // of this session; 0: none
-    std::string run;  // no other server has the same one, nor has this one once it is started anew
+    // No other server has the same one, nor has this one once it is started anew: all that is sent under it
+    // is of one history.
+    std::string run;
 };
 
 // The version, wal_level, and whether a standby can decode. Throws ServerError.

@@ -175,12 +175,14 @@ void FeedReceiver::tell_more(ReplicationConnection& connection) {
 void FeedReceiver::look_at_timeline(ReplicationConnection& connection) {
     std::optional<ReplicationConnection> beside;
     postgres::SystemIdentity upstream;
+    postgres::StreamServer server;
     try {
         beside.emplace(connection.commands().pinned(feed_.config().upstream.conninfo),
                        postgres::ConnectOptions{.timeout = kPatienceWithLook, .stop_fd = stop_fd()});
         upstream = beside->identify_system();
         if (upstream.timeline <= feed_.facts()->timeline) return;
-        if (postgres::check_server(beside->commands()).run != feed_.facts()->server_run) return;
+        server = postgres::check_server(beside->commands());
+        if (server.run != feed_.facts()->server_run) return;
     } catch (const Stopped&) {
         throw;
     } catch (const Error&) {  // it may have no connection to spare; the next look will do
@@ -190,7 +192,8 @@ void FeedReceiver::look_at_timeline(ReplicationConnection& connection) {
     if (switch_point && feed_.facts()->received_from > *switch_point)
         throw ConnectionError(
             fmt::format("{} went over to timeline {}", connection.name(), upstream.timeline.value));
-    follow(*beside, upstream, feed_.facts()->server_run);
+    follow(*beside, upstream, server.run);
+    may_change_timeline_ = server.is_standby;
 }
 
 // -- The stream --

@@ -26,6 +26,13 @@ ServerError ended_by_administrator() {
     return {"terminating connection due to administrator command", "57P01"};
 }
 
+// For a relay behind this one: all that it is sent under one of these is of one history.
+std::string run_of(const RelayState& relay) {
+    std::uint64_t cuts = 0;
+    for (const auto& feed : relay.feeds) cuts += feed->log().cuts();
+    return fmt::format("{}.{}", relay.life, cuts);
+}
+
 }  // namespace
 
 Session::Session(Wire wire, RelayState& relay, Bells& bells, std::shared_ptr<void> admission)
@@ -108,7 +115,7 @@ void Session::greet() {
     const bool only_asks = client_.replication == Client::Replication::kNone;
     const UpstreamFacts known = only_asks ? known_facts().value_or(UpstreamFacts{}) : facts();
     for (const auto& [name, value] : known.parameters) protocol::append_parameter_status(out, name, value);
-    protocol::append_parameter_status(out, postgres::kRelayParameter, relay_.life);
+    protocol::append_parameter_status(out, postgres::kRelayParameter, run_of(relay_));
     protocol::append_parameter_status(out, "application_name", client_.application_name);
     protocol::append_parameter_status(out, "is_superuser", "off");
     protocol::append_parameter_status(out, "session_authorization", client_.user);

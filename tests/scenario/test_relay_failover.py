@@ -6,6 +6,7 @@ import pytest
 
 from pgoutput_reader import by_psycopg2
 from relay_clients import Network, answer, create_slot, for_replication, shown, slots_in_use, wait_for_all_received
+from relay_run import Relay
 from relay_wal import lsn
 from test_relay import relay, subscribe, wait_for_same_rows  # noqa: F401 (relay is a fixture)
 from waiting import wait_for
@@ -209,6 +210,30 @@ def test_relay_that_only_knew_of_a_later_position_skips_nothing(nodes, version, 
     assert GOES_ON in relay.program.stderr()
     assert IS_CUT not in relay.program.stderr()
     assert slot_of(relay, "follower")[1] == ""
+
+
+@pytest.mark.at_least(17)
+def test_relay_behind_a_relay_follows_too(nodes, version, pair, relay, directory, pgcascade_background):
+    start(relay, pair)
+    far_directory = directory / "far"
+    far_directory.mkdir()
+    far = start(Relay(far_directory, pgcascade_background), relay)
+    follower = follower_of(nodes, far, version, "follower")
+    fill(pair.primary, 1, 100)
+    wait_for_same_rows(follower, pair.primary)
+    pair.synchronize()
+    pair.standby.stop()
+    pair.primary.execute("SELECT pg_switch_wal()")
+    pair.primary.execute("SELECT pg_log_standby_snapshot()")
+    position = pair.primary.current_lsn()
+    wait_for_slot(far, "follower", lambda confirmed, _: lsn(confirmed) >= lsn(position))
+    pair.fail_over()
+    fill(pair.standby, 101, 101)
+    assert lsn(pair.standby.current_lsn()) < lsn(position)
+    wait_for_same_rows(follower, pair.standby)
+    for each in (relay, far):
+        each.program.wait_for_stderr(GOES_ON)
+        assert IS_CUT not in each.program.stderr()
 
 
 @pytest.mark.at_least(17)
