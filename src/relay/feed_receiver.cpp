@@ -148,7 +148,7 @@ void FeedReceiver::cut_back(Lsn end, TimelineId upstream) {
         .end = end,
         .lost = lost.transactions > 0 ? std::optional{lost.first_end} : std::nullopt};
     std::vector<Slot> invalidated = slots_.leave(divergence);
-    feed_.cut_back(end);
+    must_succeed([&] { feed_.cut_back(end); });
     for (Slot& slot : slots_.leave(divergence)) invalidated.push_back(std::move(slot));
     feed_.on_news();
     if (lost.transactions > 0)

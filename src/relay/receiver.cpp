@@ -128,6 +128,14 @@ void Receiver::wait_for_room_to(const std::function<void()>& write) {
     }
 }
 
+void Receiver::must_succeed(const std::function<void()>& change) {
+    try {
+        change();
+    } catch (const SystemError& problem) {
+        throw SystemError(problem.what(), 0, "mend that, or make room, and start the relay again");
+    }
+}
+
 void Receiver::wait_for_room(const SystemError& problem) {
     tell(problem, "receiving goes on once there is room");
     wait_for(/*fd=*/-1, 0, static_cast<int>(kLookForRoom.count()), stop_fd_);

@@ -57,6 +57,10 @@ class Receiver {
     virtual protocol::StandbyStatusUpdate position() = 0;
     virtual void tell_more(postgres::ReplicationConnection&) {}
 
+    // What can't be tried again once it has failed half done, a full disk included: then the process ends,
+    // and the next start finishes it.
+    static void must_succeed(const std::function<void()>& change);
+
     void request_reply() { reply_requested_ = true; }  // the upstream wants to be told the position now
     void inform(const std::string& text, diagnostics::Fields more = {}) const;
     void warn(const std::string& text, const std::string& hint = {}, diagnostics::Fields more = {}) const;

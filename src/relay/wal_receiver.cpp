@@ -169,7 +169,8 @@ void WalReceiver::follow(const TimelineAncestry& upstream) {
 void WalReceiver::cut_back(Lsn end, const TimelineAncestry& upstream) {
     log::WalLog& log = *wal_.log();
     const log::WalPosition before = log.next();
-    const std::uint64_t bytes = log.cut_back(end);
+    std::uint64_t bytes = 0;
+    must_succeed([&] { bytes = log.cut_back(end); });
     warn(fmt::format("the upstream's timeline {} left the log's history at {}: what the log held beyond, {} "
                      "up to {}, is cut away",
                      upstream.timeline.value, end.to_string(), format_bytes(static_cast<std::int64_t>(bytes)),
@@ -181,7 +182,7 @@ void WalReceiver::cut_back(Lsn end, const TimelineAncestry& upstream) {
 
 void WalReceiver::go_over(TimelineId next, Lsn switch_point) {
     const log::WalPosition before = wal_.log()->next();
-    wal_.log()->switch_timeline(next, switch_point);
+    must_succeed([&] { wal_.log()->switch_timeline(next, switch_point); });
     inform(fmt::format("timeline {} goes on as timeline {} at {}", before.timeline.value, next.value,
                        switch_point.to_string()),
            position_fields({next, switch_point}));
