@@ -305,7 +305,8 @@ def test_torn_tail_is_fetched_again_and_damage_below_it_is_refused(source, follo
 def test_damage_to_what_was_settled_long_ago_ends_the_relay(source, relay):
     relay.write_file({"log": (source, ["log"])}, wal=source, max_bytes='"2 GB"')
     relay.start()
-    relay.program.wait_for_stderr("wal: receiving from")
+    for log in ("wal", "feed log"):
+        relay.program.wait_for_stderr(f"{log}: receiving from")
     create_slot(relay, "held")
     for _ in range(3):
         write(source, 100_000, "x" * 500)
