@@ -121,8 +121,9 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
 }
 
 Lsn FeedCursor::given() const {
-    if (!is_standing_) return start_;
     const Feed::Mark mark = feed_.mark();
+    // Nothing that is wanted was found before searched_: where the upstream has read on, nothing else is there.
+    if (!is_standing_) return mark.place <= searched_ ? std::max(start_, mark.upto) : start_;
     if (place_ >= mark.place) return std::max(start_, mark.upto);
     const auto entry = feed_.log().entry_before(place_);
     return entry ? std::max(start_, entry->end_lsn) : start_;

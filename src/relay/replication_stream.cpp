@@ -161,7 +161,7 @@ void ReplicationStream::append_position_where_due() {
     if (!is_untold_ || steady_now() < tell_due_) return;
     append_keepalive(false);
     is_untold_ = false;
-    tell_interval_ = std::min(tell_interval_ * 2, kLongestTellInterval);
+    tell_interval_ = std::min(tell_interval_ * 5 / 4, kLongestTellInterval);
 }
 
 void ReplicationStream::append_keepalive(bool reply_requested) {

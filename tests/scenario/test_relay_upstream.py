@@ -215,7 +215,9 @@ def test_garbage_in_the_upstream_s_stream_reaches_nobody(source, follower, relay
 
 @pytest.mark.parametrize("segment_megabytes", [1, 64])
 def test_wal_comes_in_segments_of_any_size(nodes, version, relay, segment_megabytes):
-    primary = nodes.primary("small", version=version, initdb_arguments=[f"--wal-segsize={segment_megabytes}"])
+    kept = {"wal_keep_size": "1GB"}  # to compare with
+    segments = [f"--wal-segsize={segment_megabytes}"]
+    primary = nodes.primary("small", version=version, settings=kept, initdb_arguments=segments)
     primary.execute(TABLE)
     relay.write_file(wal=primary)
     relay.start()

@@ -51,13 +51,14 @@ class Shop:
         return node
 
     def expect_followed(self, node, table="orders"):
-        """After a row more, the subscriber has what the primary has."""
+        """After a row more, the subscriber has what the primary has, and no copy is under way that a restart could break."""
         self.sql(f"INSERT INTO {table} (id) SELECT coalesce(max(id), 0) + 1 FROM {table}")
         wanted = self.sql(f"SELECT id FROM {table} ORDER BY id")
         wait_for(
             lambda: node.sql(f"SELECT id FROM {table} ORDER BY id") == wanted,
             describe=lambda: f"{node.name} to follow {table}: {node.value(f'SELECT count(*) FROM {table}')} of {len(wanted)}",
         )
+        node.wait_until("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'", 0)
 
     def slots(self, name="primary"):
         return {row[0]: row[1] for row in self.tree.sql(name, "SELECT slot_name, active FROM pg_replication_slots")}

@@ -138,6 +138,19 @@ TEST_F(FeedCursorTest, WhoIsAheadOfTheLogWaitsUntilItKnowsWhereItStands) {
     EXPECT_TRUE(cursor.stands());
 }
 
+// The copy of a table ends once its reader is told of the position that the subscription is at.
+TEST_F(FeedCursorTest, WhoIsAheadOfTheLogIsToldHowFarTheUpstreamIs) {
+    write(0x110);
+    FeedCursor cursor{feed_, {0x128}};
+    feed_.set_mark({feed_.log().finished(), {0x500}});
+    EXPECT_EQ(cursor.given(), Lsn{0x500});
+    const std::string wanted = write(0x510);
+    feed_.set_mark({feed_.log().finished(), {0x600}});
+    EXPECT_EQ(cursor.given(), Lsn{0x128}) << "what has come may have to be given first";
+    EXPECT_EQ(read(cursor), wanted);
+    EXPECT_EQ(cursor.given(), Lsn{0x600});
+}
+
 TEST_F(FeedCursorTest, TransactionIsGivenAsItComes) {
     write(0x110);
     FeedCursor cursor{feed_, {0x118}};
