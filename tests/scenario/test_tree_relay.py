@@ -189,6 +189,9 @@ def test_relay_is_killed_in_an_apply_at_any_step_and_the_next_one_finishes(shop)
 
     steps = shop.tree.plan(code=3)
     for number in range(1, len(steps)):
+        # The server notices within a second that whoever was making a slot is gone.
+        making = "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_create_logical%' AND state = 'active' AND pid <> pg_backend_pid()"
+        wait_for(lambda: not shop.sql(making))
         place = shop.tree.directory / f"cut{number}"
         place.mkdir()
         run = Background(place, "apply", "--yes", shop.tree.file, env=shop.tree.env)
