@@ -122,7 +122,8 @@ std::optional<FeedCursor::Span> FeedCursor::next() {
 
 Lsn FeedCursor::given() const {
     const Feed::Mark mark = feed_.mark();
-    // Nothing that is wanted was found before searched_: where the upstream has read on, nothing else is there.
+    // Nothing that is wanted was found before searched_: where the upstream has read on, nothing else is
+    // there.
     if (!is_standing_) return mark.place <= searched_ ? std::max(start_, mark.upto) : start_;
     if (place_ >= mark.place) return std::max(start_, mark.upto);
     const auto entry = feed_.log().entry_before(place_);
