@@ -40,13 +40,18 @@ void WalLog::recover() {
     if (scan.segments.empty()) return;
     for (const WalScan::Segment& found : scan.segments) {
         segments_.push_back({found.start, found.from, found.is_complete, {}});
-        // One that is neither the last nor full is where a timeline ended.
+        if (found.is_complete) continue;
+        const UnderWay partial = open_partial(found.start);
+        const bool has_tail = partial.segment->end() > found.end;
+        if (has_tail) partial.segment->cut(found.end);
+        // One that is neither the last nor full is where a timeline ended: nothing will be added to it.
         const bool is_last = &found == &scan.segments.back();
-        if (found.is_complete || (!is_last && found.end < directory_.segment_end(found.start))) continue;
-        unsynced_.push_back(open_partial(found.start));
-        WalSegment& segment = *unsynced_.back().segment;
-        if (segment.end() > found.end) segment.cut(found.end);
-        segments_.back().open = unsynced_.back().segment;
+        if (!is_last && found.end < directory_.segment_end(found.start)) {
+            if (has_tail) partial.segment->sync();
+            continue;
+        }
+        unsynced_.push_back(partial);
+        segments_.back().open = partial.segment;
     }
     if (!segments_.back().is_complete) {
         current_ = unsynced_.back();
