@@ -236,6 +236,26 @@ class RecvLogical:
         return read_received(self.file)
 
 
+class ByteCounter(threading.Thread):
+    """Reads a RawSession's stream to its end, slowly where that is wanted, and counts its bytes."""
+
+    def __init__(self, session, at_once=65536, pause_s=0):
+        super().__init__(daemon=True)
+        self.session = session
+        self.at_once = at_once
+        self.pause_s = pause_s
+        self.bytes = 0
+        self.start()
+
+    def run(self):
+        try:
+            while piece := self.session.socket.recv(self.at_once):
+                self.bytes += len(piece)
+                time.sleep(self.pause_s)
+        except OSError:
+            pass
+
+
 class Recorder(threading.Thread):
     """Reads a slot without ever confirming, connects again whenever the stream ends, and keeps each session's changes
     for itself: what one session was given is never completed by the next one."""

@@ -68,6 +68,13 @@ class Pair:
 
         wait_for(is_synchronized, describe="the relay's slot to be on the standby")
 
+    def outrun_standby(self):
+        """The primary writes more than the standby gets, though nobody commits anything; returns how far it is then."""
+        self.standby.stop()
+        self.primary.execute("SELECT pg_switch_wal()")
+        self.primary.execute("SELECT pg_log_standby_snapshot()")
+        return self.primary.current_lsn()
+
     def fail_over(self):
         """The standby gets nothing any more, and is promoted."""
         self.primary.kill9()
@@ -164,9 +171,7 @@ def test_who_took_what_is_lost_without_confirming_it_is_told_so_and_others_miss_
         connection = for_replication(relay)
         assert answer(connection, START.format(name, "0/0")) == "it streams"
         connection.close()
-    pair.standby.stop()
-    pair.primary.execute("SELECT pg_switch_wal()")
-    pair.primary.execute("SELECT pg_log_standby_snapshot()")
+    pair.outrun_standby()
     wait_for_all_received(relay, pair.primary)
     told = received(relay)
     assert lsn(told) > lsn(common)
@@ -190,23 +195,22 @@ def test_who_took_what_is_lost_without_confirming_it_is_told_so_and_others_miss_
 
 
 # A primary writes more than a standby gets before it dies, though nobody has committed anything.
-@pytest.mark.at_least(17)
-def test_relay_that_only_knew_of_a_later_position_skips_nothing(nodes, version, pair, relay):
-    start(relay, pair)
-    follower = follower_of(nodes, relay, version, "follower")
+def follow_while_only_positions_are_lost(pair, relay, follower):
     fill(pair.primary, 1, 100)
     wait_for_same_rows(follower, pair.primary)
     pair.synchronize()
-    pair.standby.stop()
-    pair.primary.execute("SELECT pg_switch_wal()")
-    pair.primary.execute("SELECT pg_log_standby_snapshot()")
-    position = pair.primary.current_lsn()
-    wait_for_all_received(relay, pair.primary)
+    position = pair.outrun_standby()
     wait_for_slot(relay, "follower", lambda confirmed, _: lsn(confirmed) >= lsn(position))
     pair.fail_over()
     fill(pair.standby, 101, 101)
     assert lsn(pair.standby.current_lsn()) < lsn(position)
     wait_for_same_rows(follower, pair.standby)
+
+
+@pytest.mark.at_least(17)
+def test_relay_that_only_knew_of_a_later_position_skips_nothing(nodes, version, pair, relay):
+    start(relay, pair)
+    follow_while_only_positions_are_lost(pair, relay, follower_of(nodes, relay, version, "follower"))
     assert GOES_ON in relay.program.stderr()
     assert IS_CUT not in relay.program.stderr()
     assert slot_of(relay, "follower")[1] == ""
@@ -218,19 +222,7 @@ def test_relay_behind_a_relay_follows_too(nodes, version, pair, relay, directory
     far_directory = directory / "far"
     far_directory.mkdir()
     far = start(Relay(far_directory, pgcascade_background), relay)
-    follower = follower_of(nodes, far, version, "follower")
-    fill(pair.primary, 1, 100)
-    wait_for_same_rows(follower, pair.primary)
-    pair.synchronize()
-    pair.standby.stop()
-    pair.primary.execute("SELECT pg_switch_wal()")
-    pair.primary.execute("SELECT pg_log_standby_snapshot()")
-    position = pair.primary.current_lsn()
-    wait_for_slot(far, "follower", lambda confirmed, _: lsn(confirmed) >= lsn(position))
-    pair.fail_over()
-    fill(pair.standby, 101, 101)
-    assert lsn(pair.standby.current_lsn()) < lsn(position)
-    wait_for_same_rows(follower, pair.standby)
+    follow_while_only_positions_are_lost(pair, far, follower_of(nodes, far, version, "follower"))
     for each in (relay, far):
         each.program.wait_for_stderr(GOES_ON)
         assert IS_CUT not in each.program.stderr()

@@ -48,6 +48,12 @@ def source(primary):
 
 
 @pytest.fixture
+def log_relay(source, relay):
+    relay.write_file({"log": (source, ["log"])})
+    return relay.start()
+
+
+@pytest.fixture
 def follower(nodes, version):
     """A server with an empty table, and no subscription yet."""
     node = nodes.primary("follower", version=version)

@@ -20,17 +20,11 @@ from relay_clients import (
 )
 from relay_wal import create_physical_slot, lsn, physically, wait_for_wal, wal_of
 from test_relay import relay  # noqa: F401 (fixture)
-from test_relay_faults import follow, follower, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
+from test_relay_faults import follow, follower, log_relay, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
 from test_relay_wal import TABLE, fill, wait_for_items
 from waiting import wait_for
 
 START = "START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1', publication_names 'log')"
-
-
-@pytest.fixture
-def log_relay(source, relay):
-    relay.write_file({"log": (source, ["log"])})
-    return relay.start()
 
 
 def session_of(node, **parameters):

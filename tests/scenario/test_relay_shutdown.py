@@ -21,7 +21,7 @@ from relay_clients import (
 )
 from relay_wal import lsn, standby_behind, wait_for_wal
 from test_relay import relay  # noqa: F401 (fixture)
-from test_relay_faults import follow, follower, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
+from test_relay_faults import follow, follower, log_relay, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
 from test_relay_wal import TABLE, fill, same_table, wait_for_items
 from waiting import wait_for
 
@@ -123,30 +123,26 @@ def ending(session):
     return seen
 
 
-def test_stream_ends_as_a_walsender_ends_it(source, relay):
-    relay.write_file({"log": (source, ["log"])})
-    relay.start()
-    create_slot(relay)
-    with RawSession(address_of(relay)) as session:
+def test_stream_ends_as_a_walsender_ends_it(log_relay):
+    create_slot(log_relay)
+    with RawSession(address_of(log_relay)) as session:
         session.log_in()
         session.stream(START)
-        begin_to_stop(relay)
+        begin_to_stop(log_relay)
         assert ending(session) == [(b"C", b"COPY 0\0")]
-    relay.program.wait().expect(0)
+    log_relay.program.wait().expect(0)
 
 
 @pytest.mark.at_most(15)  # whatever the version is: it takes its time
-def test_client_that_confirms_nothing_is_waited_for_only_so_long(source, relay):
-    relay.write_file({"log": (source, ["log"])})
-    relay.start()
-    create_slot(relay)
-    with RawSession(address_of(relay)) as silent:
+def test_client_that_confirms_nothing_is_waited_for_only_so_long(source, log_relay):
+    create_slot(log_relay)
+    with RawSession(address_of(log_relay)) as silent:
         silent.log_in()
         silent.stream(START)
         write(source, 1)
-        wait_for_all_received(relay, source)
+        wait_for_all_received(log_relay, source)
         began = time.monotonic()
-        relay.stop().expect(0)
+        log_relay.stop().expect(0)
         assert time.monotonic() - began >= PATIENCE_S
 
 

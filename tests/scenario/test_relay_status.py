@@ -8,7 +8,6 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 
@@ -19,7 +18,7 @@ from change_lines import lsn_number
 from pg_node import free_port
 from pgoutput_reader import PgoutputReader, plugin_options
 from program_run import environment
-from relay_clients import RawSession, create_slot, for_replication, secret_of, wait_for_all_received
+from relay_clients import ByteCounter, RawSession, create_slot, for_replication, secret_of, wait_for_all_received
 from server_programs import client_program
 from tcp_listener import shut
 from test_relay import relay, shop  # noqa: F401 (fixtures)
@@ -338,23 +337,6 @@ def metrics():
     return Metrics(free_port())
 
 
-class Counter(threading.Thread):
-    """Reads a stream to its end, and counts its bytes."""
-
-    def __init__(self, session):
-        super().__init__(daemon=True)
-        self.session = session
-        self.bytes = 0
-        self.start()
-
-    def run(self):
-        try:
-            while piece := self.session.socket.recv(65536):
-                self.bytes += len(piece)
-        except OSError:
-            pass
-
-
 def received_changes(relay):
     """Bytes of the XLogData messages in the relay's log (docs/log_format.md)."""
     total = 0
@@ -381,7 +363,7 @@ def test_metrics_tell_what_was_received_and_sent(shop, relay, metrics, pgcascade
         session.log_in()
         start = "START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1', publication_names 'pub')"
         session.send(b"Q", start.encode() + b"\0")
-        counter = Counter(session)
+        counter = ByteCounter(session)
         insert(shop, 3000)
         wait_for_all_received(relay, shop)
         wait_for(lambda: counter.bytes > 3000 * 1000)

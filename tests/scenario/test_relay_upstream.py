@@ -3,14 +3,22 @@
 import filecmp
 import json
 import struct
-import threading
-import time
 
 import psycopg2
 import pytest
 
 from conftest import VERSIONS
-from relay_clients import Network, RawSession, address_of, create_slot, shown, slots, slots_in_use, wait_for_all_received
+from relay_clients import (
+    ByteCounter,
+    Network,
+    RawSession,
+    address_of,
+    create_slot,
+    shown,
+    slots,
+    slots_in_use,
+    wait_for_all_received,
+)
 from relay_wal import create_physical_slot, physically, standby_behind, wait_for_wal
 from test_relay import SHOP, read_changes, relay, shop, subscribe, wait_for_same_rows  # noqa: F401 (fixtures)
 from test_relay_faults import TARGET, follow, follower, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
@@ -88,24 +96,6 @@ def test_standby_that_would_synchronize_slots_is_told_that_it_can_not_and_stream
     assert same_table(standby, primary)
 
 
-class SlowReader(threading.Thread):
-    """Reads 10 kB a second."""
-
-    def __init__(self, session):
-        super().__init__(daemon=True)
-        self.session = session
-        self.bytes = 0
-        self.start()
-
-    def run(self):
-        try:
-            while piece := self.session.socket.recv(1000):
-                self.bytes += len(piece)
-                time.sleep(0.1)
-        except OSError:
-            pass
-
-
 def test_slow_reader_costs_the_others_nothing(source, follower, relay):
     relay.write_file({"log": (source, ["log"])})
     relay.start()
@@ -115,7 +105,7 @@ def test_slow_reader_costs_the_others_nothing(source, follower, relay):
     with RawSession(address_of(relay)) as session:
         session.log_in()
         session.stream("START_REPLICATION SLOT slow LOGICAL 0/0 (proto_version '1', publication_names 'log')")
-        reader = SlowReader(session)
+        reader = ByteCounter(session, at_once=1000, pause_s=0.1)  # 10 kB a second
         write(source, 200, "x" * 100_000)
         wait_for_the_same_log(follower, source)
         assert reader.bytes < 1_000_000, "the slow one held the fast one up"
