@@ -123,6 +123,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::vector<SlotLease> temporary_slots_;
     std::string slot_;                     // through which it streamed last
     int upstream_slots_ = 0;               // that were made for this session
+    bool exports_snapshot_ = false;        // until the next command
     ReplicationStream* stream_ = nullptr;  // while one runs
     bool is_running_query_ = false;
     bool is_search_path_reset_ = false;  // by the client, for upstream_ too once that is there

@@ -102,6 +102,7 @@ asio::awaitable<std::optional<std::string>> Session::make_snapshot(CreateSlotOpt
                     own_upstream_slot(), action == Snapshot::kUse ? "use" : "export");
     const postgres::Result made = co_await server->command(create);
     wanted.position = made.lsn(0, 1).value_or(Lsn{});
+    exports_snapshot_ = action == Snapshot::kExport;
     if (made.is_null(0, 2)) co_return std::nullopt;
     co_return std::string{made.at(0, 2)};
 }

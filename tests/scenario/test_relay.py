@@ -180,6 +180,36 @@ def test_stock_clients_get_from_the_relay_what_they_get_from_the_primary(primary
     assert slots(relay) == {"driver": False}
 
 
+def test_snapshot_that_a_slot_exports_is_what_the_slot_goes_on_from(shop, relay):
+    users = relay.directory / "users.toml"
+    users.write_text('[user.reader]\nsecret = "%s"\n' % secret_of("not asked for"))
+    users.chmod(0o600)
+    relay.write_file({"shop": (shop, ["pub"])}, users='"users.toml"')
+    relay.start()
+    shop.execute("INSERT INTO item SELECT i FROM generate_series(1, 10) i")
+    maker, reader = for_replication(relay), for_replication(relay)
+    [[_, _, snapshot, _]] = answer(maker, "CREATE_REPLICATION_SLOT s LOGICAL pgoutput EXPORT_SNAPSHOT")
+    shop.execute("INSERT INTO item VALUES (11)")
+    use = f"SET TRANSACTION SNAPSHOT '{snapshot}'"
+    for statement in ("BEGIN ISOLATION LEVEL REPEATABLE READ", use):
+        answer(reader, statement)
+    assert answer(reader, "SELECT count(*) FROM item") == [(10,)]
+    answer(reader, "COMMIT")
+    held = "SELECT count(*) FROM pg_replication_slots WHERE temporary"
+    assert shop.value(held) == 1
+    answer(maker, "IDENTIFY_SYSTEM")  # with the next command it ends, and what held it on the primary
+    shop.wait_until(held, 0)
+    answer(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+    assert answer(reader, use)[0] in ("22023", "42704")
+    for connection in (maker, reader):
+        connection.close()
+    changes = by_psycopg2(relay, "s", "pub", shop.current_lsn())
+    assert [change["new"]["id"] for change in changes if change["op"] == "insert"] == ["11"]
+    create = "CREATE_REPLICATION_SLOT t LOGICAL pgoutput"
+    [refused, made] = answers(relay, create + " EXPORT_SNAPSHOT", create, user="reader")
+    assert refused[0] == "42501" and made[0][2] is None
+
+
 def test_messages_come_to_who_asks_for_them(nodes, shop, relay, directory, version):
     relay.write_file({"shop": (shop, ["pub"])}, feed_settings={"messages": "true"})
     relay.start()
