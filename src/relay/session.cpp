@@ -224,9 +224,7 @@ asio::awaitable<protocol::FrontendMessage> Session::next_message() {
 asio::awaitable<void> Session::run_query(const std::string& text) {
     is_running_query_ = true;
     is_cancelled_ = false;  // what came before it was not meant
-    // As SnapBuildClearExportedSnapshot(); and the upstream's slot, which held it, must not hold its WAL for
-    // as long as the client stays.
-    if (std::exchange(exports_snapshot_, false)) upstream_.reset();
+    co_await end_export();
     bool has_failed = false;
     try {
         if (text.find_first_not_of(" \t\r\n;") == std::string::npos) {

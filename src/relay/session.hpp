@@ -74,6 +74,7 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::awaitable<void> create_physical_slot(const protocol::CreateReplicationSlot& command);
     asio::awaitable<std::optional<std::string>> make_snapshot(CreateSlotOptions::Snapshot action,
                                                               NewSlot& wanted);
+    asio::awaitable<void> end_export();
     asio::awaitable<void> wait_until_free(const std::string& slot);
     asio::awaitable<void> change_slots(const std::function<void()>& work);
     asio::awaitable<void> run_alone(const std::string& slot, const std::function<void()>& work);
@@ -123,7 +124,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::vector<SlotLease> temporary_slots_;
     std::string slot_;                     // through which it streamed last
     int upstream_slots_ = 0;               // that were made for this session
-    bool exports_snapshot_ = false;        // until the next command
+    std::string exporting_slot_;           // of the upstream; the snapshot lives until the next command
     ReplicationStream* stream_ = nullptr;  // while one runs
     bool is_running_query_ = false;
     bool is_search_path_reset_ = false;  // by the client, for upstream_ too once that is there

@@ -97,14 +97,27 @@ asio::awaitable<std::optional<std::string>> Session::make_snapshot(CreateSlotOpt
         co_return std::nullopt;
     }
     PassThrough* const server = co_await upstream();
+    const std::string slot = own_upstream_slot();
     const std::string create =
-        fmt::format("CREATE_REPLICATION_SLOT \"{}\" TEMPORARY LOGICAL pgoutput (SNAPSHOT '{}')",
-                    own_upstream_slot(), action == Snapshot::kUse ? "use" : "export");
+        fmt::format("CREATE_REPLICATION_SLOT \"{}\" TEMPORARY LOGICAL pgoutput (SNAPSHOT '{}')", slot,
+                    action == Snapshot::kUse ? "use" : "export");
     const postgres::Result made = co_await server->command(create);
     wanted.position = made.lsn(0, 1).value_or(Lsn{});
-    exports_snapshot_ = action == Snapshot::kExport;
+    if (action == Snapshot::kExport) exporting_slot_ = slot;
     if (made.is_null(0, 2)) co_return std::nullopt;
     co_return std::string{made.at(0, 2)};
+}
+
+// With the next command, as SnapBuildClearExportedSnapshot(). The upstream's slot must not hold its WAL for
+// as long as the client stays.
+asio::awaitable<void> Session::end_export() {
+    if (exporting_slot_.empty()) co_return;
+    const std::string drop = fmt::format("DROP_REPLICATION_SLOT \"{}\"", std::exchange(exporting_slot_, {}));
+    try {
+        co_await upstream_->command(drop);
+    } catch (const Error&) {  // then it ends with the connection
+        upstream_.reset();
+    }
 }
 
 // None that this relay has used before, in an earlier life either: a crash may have left one behind.

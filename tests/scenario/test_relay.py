@@ -188,6 +188,8 @@ def test_snapshot_that_a_slot_exports_is_what_the_slot_goes_on_from(shop, relay)
     relay.start()
     shop.execute("INSERT INTO item SELECT i FROM generate_series(1, 10) i")
     maker, reader = for_replication(relay), for_replication(relay)
+    answer(maker, "SET work_mem = '77MB'")
+    answer(maker, "COMMIT")  # psycopg2 has begun a transaction, in which nothing can be exported
     [[_, _, snapshot, _]] = answer(maker, "CREATE_REPLICATION_SLOT s LOGICAL pgoutput EXPORT_SNAPSHOT")
     shop.execute("INSERT INTO item VALUES (11)")
     use = f"SET TRANSACTION SNAPSHOT '{snapshot}'"
@@ -199,6 +201,7 @@ def test_snapshot_that_a_slot_exports_is_what_the_slot_goes_on_from(shop, relay)
     assert shop.value(held) == 1
     answer(maker, "IDENTIFY_SYSTEM")  # with the next command it ends, and what held it on the primary
     shop.wait_until(held, 0)
+    assert answer(maker, "SHOW work_mem") == [("77MB",)]
     answer(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ")
     assert answer(reader, use)[0] in ("22023", "42704")
     for connection in (maker, reader):
