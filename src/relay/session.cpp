@@ -171,10 +171,13 @@ asio::awaitable<void> Session::serve() {
     bool skips_to_sync = false;
     bool is_ready = true;
     std::string query;
-    while (!is_stopping_) {
+    for (;;) {
         if (is_ready) protocol::append_ready_for_query(wire_.out(), transaction_status());
         is_ready = false;
         co_await wire_.flush();
+        // Not sooner: what is done is told as done. Who takes it for undone may never get on: a subscriber
+        // that was not told of its slot's drop asks for that slot for ever.
+        if (is_stopping_) throw ended_by_administrator();
         const protocol::FrontendMessage message = co_await next_message();
         switch (message.type) {
             case 'Q':
@@ -209,7 +212,6 @@ asio::awaitable<void> Session::serve() {
                      .message = "extended query protocol not supported in a replication connection"});
         }
     }
-    throw ended_by_administrator();
 }
 
 asio::awaitable<protocol::FrontendMessage> Session::next_message() {

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import struct
 import time
@@ -21,7 +22,7 @@ from relay_clients import (
 )
 from relay_wal import lsn, standby_behind, wait_for_wal
 from test_relay import relay  # noqa: F401 (fixture)
-from test_relay_faults import follow, follower, log_relay, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
+from test_relay_faults import follow, follower, log_relay, seed, source, wait_for_the_same_log, write  # noqa: F401 (fixtures)
 from test_relay_wal import TABLE, fill, same_table, wait_for_items
 from waiting import wait_for
 
@@ -176,3 +177,27 @@ def test_sessions_that_do_not_stream_are_told_and_delay_nothing(source, relay, d
         tool.wait()
     relay.start()
     assert slots(relay) == {"busy": False}
+
+
+@pytest.mark.at_most(15)  # nothing in it is the version's
+def test_what_is_done_is_answered_before_the_relay_ends(log_relay, seed):
+    """A subscriber that is not told that its slot has been dropped asks for that slot for ever."""
+    choose = random.Random(seed)
+    names = [f"s{number:02}" for number in range(40)]
+    for _ in range(5):
+        for name in sorted(set(names) - set(slots(log_relay))):
+            create_slot(log_relay, name)
+        answers = choose.randrange(len(names) // 2)
+        with RawSession(address_of(log_relay)) as session:
+            session.log_in()
+            for name in names:
+                session.query(f"DROP_REPLICATION_SLOT {name}")
+            for _ in range(answers):
+                session.read_until(b"Z")
+            log_relay.program.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(EOFError, ConnectionResetError):  # reset: what it still asked for goes unread
+                while True:
+                    answers += session.read_message()[0] == b"Z"
+        log_relay.program.wait().expect(0)
+        log_relay.start()
+        assert sorted(slots(log_relay)) == names[answers:]
