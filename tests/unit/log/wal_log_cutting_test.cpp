@@ -224,10 +224,11 @@ TEST_F(WalTimelineTest, ReadersAndSyncRunBesideTheSwitch) {
     WalLog log{directory_, kOptions};
     log.begin_at(kFirst, kStart);
     std::atomic<bool> is_over{false};
+    std::atomic<Lsn> is_read{kStart};  // up to there: what a slot would be for
     std::thread syncing{[&] {
         while (!is_over) {
             log.sync();
-            log.remove_before(at(kSegment));
+            log.remove_before(std::min(at(kSegment), is_read.load()));
         }
     }};
     const Lsn end = at(4 * kSegment);
@@ -256,6 +257,7 @@ TEST_F(WalTimelineTest, ReadersAndSyncRunBesideTheSwitch) {
             ASSERT_EQ(bytes,
                       place.timeline == kFirst ? wal(place.lsn, next) : second(place.lsn, next, kSwitch));
             place.lsn = next;
+            is_read = std::max(is_read.load(), next);
         }
     }};
     for (std::uint64_t bytes = 0; bytes < 3 * kSegment; bytes += 30'011) write(log, at(bytes + 30'011));
