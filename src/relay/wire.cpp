@@ -1,6 +1,7 @@
 #include "relay/wire.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include <boost/asio/buffer.hpp>
@@ -20,7 +21,7 @@ using asio::use_awaitable;
 
 namespace {
 
-constexpr std::size_t kReadBytes = 4096;           // for each of thousands of clients that say little
+constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kFileBytesAtOnce = 1 << 20;  // then the others of the loop have their turn
 constexpr std::size_t kCopiedBytesAtOnce = 128 * 1024;
 
@@ -62,15 +63,31 @@ asio::awaitable<void> Wire::start_tls(const Tls& tls) {
 asio::awaitable<void> Wire::receive_more() {
     received_.erase(0, used_);
     used_ = 0;
+    if (tls_) co_return co_await receive_encrypted();
+    do {  // waits first: a client that never ends to talk must let the others have their turn
+        co_await socket_.async_wait(Socket::wait_read, use_awaitable);
+    } while (!take_received());
+}
+
+// What has come by now; false where nothing has. Thousands of clients that say little have no buffer while
+// they are waited for.
+bool Wire::take_received() {
+    std::array<char, kReadBytes> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): read into
+    boost::system::error_code failure;
+    const std::size_t count = socket_.read_some(asio::buffer(bytes), failure);
+    if (failure == asio::error::would_block) return false;
+    if (failure) throw boost::system::system_error{failure};
+    received_.append(bytes.data(), count);
+    return true;
+}
+
+asio::awaitable<void> Wire::receive_encrypted() {
     const std::size_t have = received_.size();
-    received_.resize(have + std::max(kReadBytes, have));
-    const asio::mutable_buffer room = asio::buffer(received_.data() + have, received_.size() - have);
+    received_.resize(have + kReadBytes);
     std::size_t count = 0;
     try {
-        if (tls_)
-            count = co_await tls_->async_read_some(room, use_awaitable);
-        else
-            count = co_await socket_.async_read_some(room, use_awaitable);
+        count =
+            co_await tls_->async_read_some(asio::buffer(received_.data() + have, kReadBytes), use_awaitable);
     } catch (...) {  // cancelled, perhaps: the next read goes on here
         received_.resize(have);
         throw;

@@ -65,6 +65,8 @@ class Wire {
 
   private:
     asio::awaitable<void> receive_more();
+    asio::awaitable<void> receive_encrypted();
+    bool take_received();
     asio::awaitable<void> send(std::string_view bytes);
     void add_sent(std::uint64_t bytes) const;
 
