@@ -127,8 +127,8 @@ asio::awaitable<void> ReplicationStream::send() {
             continue;
         }
         append_position_where_due();
-        co_await wire_.flush();
-        co_await sleep();
+        // Else it looks once more when that is out: who has woken it meanwhile has found nobody asleep.
+        if (wire_.out().empty()) co_await sleep();
     }
     protocol::append_copy_done(wire_.out());
     co_await wire_.flush();
