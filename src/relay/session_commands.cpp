@@ -160,6 +160,8 @@ asio::awaitable<void> Session::run_stream(StreamSource& source, const IncomingLo
     });
     slot_ = slot;
     wire_.count_sent_in(&log.traffic.sent_bytes);
+    if (is_stopping_) stream.stop();  // since before there was a stream to be told
+    if (is_cancelled_) stream.cancel();
     stream_ = &stream;
     std::exception_ptr failure;
     auto end = ReplicationStream::End::kDone;

@@ -134,6 +134,7 @@ asio::awaitable<void> Session::wait_until_readable(log::WalPosition start) {
          start > log.readable() && steady_now() < deadline;) {
         timer.expires_after(kLookAgain);
         co_await timer.async_wait(asio::use_awaitable);
+        check_interrupts();
     }
 }
 

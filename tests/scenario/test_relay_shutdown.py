@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import signal
 import struct
 import time
@@ -14,6 +15,7 @@ from relay_clients import (
     RawSession,
     RecvLogical,
     address_of,
+    cancel,
     create_slot,
     error_fields,
     shown,
@@ -177,6 +179,21 @@ def test_sessions_that_do_not_stream_are_told_and_delay_nothing(source, relay, d
         tool.wait()
     relay.start()
     assert slots(relay) == {"busy": False}
+
+
+@pytest.mark.at_most(15)  # nothing in it is the version's
+def test_standby_that_waits_for_wal_of_the_future_is_told(primary, relay):
+    relay.write_file(wal=primary)
+    relay.start()
+    wait_for_wal(relay, primary)
+    with RawSession(address_of(relay)) as ahead, RawSession(address_of(relay)) as cancelled:
+        for session in (ahead, cancelled):
+            key = next(body for kind, body in session.log_in(replication="true") if kind == b"K")
+            session.query("START_REPLICATION PHYSICAL FFFF/0")
+        wait_for(lambda: cancel(relay, key) or select.select([cancelled.socket], [], [], 0)[0])
+        assert [error_fields(body)["C"] for kind, body in cancelled.read_until(b"Z") if kind == b"E"] == ["57014"]
+        relay.stop().expect(0)
+        assert last_words(ahead) == TERMINATED
 
 
 @pytest.mark.at_most(15)  # nothing in it is the version's
