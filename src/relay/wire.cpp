@@ -22,6 +22,7 @@ using asio::use_awaitable;
 namespace {
 
 constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::size_t kEncryptedReadBytes = 4096;  // for each of thousands of clients that say little
 constexpr std::size_t kFileBytesAtOnce = 1 << 20;  // then the others of the loop have their turn
 constexpr std::size_t kCopiedBytesAtOnce = 128 * 1024;
 
@@ -83,11 +84,11 @@ bool Wire::take_received() {
 
 asio::awaitable<void> Wire::receive_encrypted() {
     const std::size_t have = received_.size();
-    received_.resize(have + kReadBytes);
+    received_.resize(have + std::max(kEncryptedReadBytes, have));
+    const asio::mutable_buffer room = asio::buffer(received_.data() + have, received_.size() - have);
     std::size_t count = 0;
     try {
-        count =
-            co_await tls_->async_read_some(asio::buffer(received_.data() + have, kReadBytes), use_awaitable);
+        count = co_await tls_->async_read_some(room, use_awaitable);
     } catch (...) {  // cancelled, perhaps: the next read goes on here
         received_.resize(have);
         throw;

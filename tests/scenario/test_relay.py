@@ -180,12 +180,17 @@ def test_stock_clients_get_from_the_relay_what_they_get_from_the_primary(primary
     assert slots(relay) == {"driver": False}
 
 
-def test_snapshot_that_a_slot_exports_is_what_the_slot_goes_on_from(shop, relay):
+def start_with_reader(relay, shop):
+    """Beside whoever else is trusted there is a user who may not run SQL on the upstream."""
     users = relay.directory / "users.toml"
     users.write_text('[user.reader]\nsecret = "%s"\n' % secret_of("not asked for"))
     users.chmod(0o600)
     relay.write_file({"shop": (shop, ["pub"])}, users='"users.toml"')
     relay.start()
+
+
+def test_snapshot_that_a_slot_exports_is_what_the_slot_goes_on_from(shop, relay):
+    start_with_reader(relay, shop)
     shop.execute("INSERT INTO item SELECT i FROM generate_series(1, 10) i")
     maker, reader = for_replication(relay), for_replication(relay)
     answer(maker, "SET work_mem = '77MB'")
@@ -461,11 +466,7 @@ def by_psql(node):
 
 
 def test_sql_is_answered_by_the_upstream_to_who_may_ask_it(shop, relay):
-    users = relay.directory / "users.toml"
-    users.write_text('[user.reader]\nsecret = "%s"\n' % secret_of("not asked for"))
-    users.chmod(0o600)
-    relay.write_file({"shop": (shop, ["pub"])}, users='"users.toml"')
-    relay.start()
+    start_with_reader(relay, shop)
     shop.execute("INSERT INTO item SELECT i, 'item ' || i, i * 1.5 FROM generate_series(1, 10) i")
     assert by_psql(relay) == by_psql(shop)
 

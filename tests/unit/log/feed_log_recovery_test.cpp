@@ -1,6 +1,7 @@
 #include <cstdint>
 
 #include "unit/log/feed_log_fixture.hpp"
+#include "unit/log/flaw_names.hpp"
 
 namespace pgcascade::log {
 
@@ -250,14 +251,7 @@ TEST_F(DamagedFeedLogTest, BytesBetweenSegmentsAreNamed) {
 }
 
 TEST_F(DamagedFeedLogTest, ReadingAllNamesEveryCorruptionAndTheTornTail) {
-    const auto found = [&] {
-        const FeedScan scan = scan_feed(directory_, ScanDepth::kAll);
-        std::vector<std::string> names;
-        for (const Flaw& flaw : scan.corruptions)
-            names.push_back(flaw.file.filename().string() + " " + std::to_string(flaw.offset));
-        if (scan.torn) names.push_back("torn " + scan.torn->file.filename().string());
-        return names;
-    };
+    const auto found = [&] { return flaw_names(scan_feed(directory_, ScanDepth::kAll)); };
     flip_bit(frames_file(0), 5);
     flip_bit(frames_file(0), 85);
     flip_bit(index_file(240), 32 + kFeedEntryBytes + 3);

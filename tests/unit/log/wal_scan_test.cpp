@@ -5,6 +5,7 @@
 
 #include "log/inspection.hpp"
 #include "log/wal_sums.hpp"
+#include "unit/log/flaw_names.hpp"
 #include "unit/log/killed_at_call.hpp"
 #include "unit/log/wal_log_fixture.hpp"
 
@@ -314,12 +315,8 @@ TEST_F(DamagedWalLogTest, SumsOfACompleteSegmentThatAreCutShortAreNamedByReading
 TEST_F(DamagedWalLogTest, ReadingAllNamesEveryCorruptionAndTheTornTail) {
     const auto found = [&] {
         const WalScan scan = scan_wal(directory_, ScanDepth::kAll);
-        std::vector<std::string> names;
-        for (const Flaw& flaw : scan.corruptions)
-            names.push_back(flaw.file.filename().string() + " " + std::to_string(flaw.offset));
-        if (scan.torn) names.push_back("torn " + scan.torn->file.filename().string());
         EXPECT_EQ(scan.segments.size(), 3U - (fs::exists(file(name_of(1))) ? 0 : 1));
-        return names;
+        return flaw_names(scan);
     };
     const std::string partial = name_of(2) + ".partial";
     flip_bit(file(name_of(0)), 5);
